@@ -1,0 +1,1 @@
+//! The host side of thumbformer: everything that happens before the model file.

@@ -1,0 +1,2 @@
+//! The `thumbformer` command.
+fn main() {}

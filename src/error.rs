@@ -1,0 +1,69 @@
+//! What can go wrong at run time.
+
+use crate::format::FormatError;
+
+/// An error of the runtime. Every variant carries the numbers that a user needs to mend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Error {
+    /// The model file was refused.
+    Format(FormatError),
+    /// The workspace is smaller than the model needs.
+    WorkspaceTooSmall {
+        /// Bytes needed.
+        need: usize,
+        /// Bytes given.
+        have: usize,
+    },
+    /// The context window is full.
+    ContextFull {
+        /// Positions that the model has.
+        seq_len: usize,
+    },
+    /// A token buffer cannot hold the encoded text.
+    TokenBufferFull {
+        /// Tokens that the buffer must hold while encoding.
+        need: usize,
+        /// Tokens that it can hold.
+        have: usize,
+    },
+    /// A token id outside of the vocabulary.
+    TokenOutOfRange {
+        /// The id.
+        token: u16,
+        /// The number of tokens in the vocabulary.
+        vocab_size: usize,
+    },
+    /// There is nothing to work on: an empty prompt where at least one token is needed.
+    NoTokens,
+}
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match *self {
+            Error::Format(e) => write!(f, "model: {e}"),
+            Error::WorkspaceTooSmall { need, have } => {
+                write!(f, "workspace too small: the model needs {need} bytes, found {have}")
+            }
+            Error::ContextFull { seq_len } => {
+                write!(f, "context window full: the model has {seq_len} positions")
+            }
+            Error::TokenBufferFull { need, have } => {
+                write!(f, "token buffer full: encoding needs {need} tokens, found room for {have}")
+            }
+            Error::TokenOutOfRange { token, vocab_size } => {
+                write!(f, "token {token} out of range: the vocabulary has {vocab_size} tokens")
+            }
+            Error::NoTokens => write!(f, "no tokens given: at least one is needed"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<FormatError> for Error {
+    fn from(e: FormatError) -> Self {
+        Error::Format(e)
+    }
+}

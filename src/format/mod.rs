@@ -1,0 +1,3 @@
+//! The `.thumb` file.
+mod error;
+pub use error::FormatError;

@@ -1,0 +1,15 @@
+//! Transformers on microcontrollers.
+#![no_std]
+#![deny(unsafe_code)]
+
+pub mod error;
+pub mod format;
+pub mod sampler;
+pub mod token;
+pub mod tokenizer;
+
+pub use error::Error;
+pub use format::FormatError;
+pub use sampler::Sampler;
+pub use token::Token;
+pub use tokenizer::Tokenizer;

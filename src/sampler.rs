@@ -1,0 +1,3 @@
+//! Logits to a token.
+/// placeholder
+#[derive(Debug)] pub struct Sampler;

@@ -1,0 +1,18 @@
+//! Token ids.
+
+/// The id of a token: an index into the vocabulary, `0..vocab_size`.
+///
+/// ```
+/// use thumbformer::Token;
+/// assert_eq!(Token::BOS, Token(1));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Token(pub u16);
+
+impl Token {
+    /// Begin of sequence: the first token of every prompt.
+    pub const BOS: Token = Token(1);
+    /// End of sequence.
+    pub const EOS: Token = Token(2);
+}

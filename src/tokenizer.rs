@@ -1,0 +1,3 @@
+//! Text to tokens and back.
+/// placeholder
+#[derive(Debug)] pub struct Tokenizer;
