@@ -9,7 +9,7 @@ pub mod token;
 pub mod tokenizer;
 
 pub use error::Error;
-pub use format::FormatError;
+pub use format::{Activation, Config, FormatError, NormKind, Positions};
 pub use sampler::Sampler;
 pub use token::Token;
 pub use tokenizer::Tokenizer;

@@ -1,3 +1,4 @@
 //! Logits to a token.
 /// placeholder
-#[derive(Debug)] pub struct Sampler;
+#[derive(Debug)]
+pub struct Sampler;

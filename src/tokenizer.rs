@@ -1,3 +1,4 @@
 //! Text to tokens and back.
 /// placeholder
-#[derive(Debug)] pub struct Tokenizer;
+#[derive(Debug)]
+pub struct Tokenizer;

@@ -1,0 +1,86 @@
+//! The shape of a model.
+
+/// How activations are normalised before each half of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum NormKind {
+    /// Root mean square (Zhang and Sennrich 2019, section 3).
+    Rms = 0,
+    /// Mean and variance (Ba et al. 2016, section 3).
+    Layer = 1,
+}
+
+/// The non-linearity of the MLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum Activation {
+    /// `x * sigmoid(x)` (SiLU, swish).
+    Silu = 0,
+    /// `x * Phi(x)` with the Gaussian distribution function (Hendrycks and Gimpel 2016).
+    Gelu = 1,
+    /// The tanh approximation of GELU that GPT-2 uses.
+    GeluTanh = 2,
+    /// `max(x, 0)`.
+    Relu = 3,
+}
+
+/// How a model knows where a token stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum Positions {
+    /// Rotary embedding of adjacent pairs `(2i, 2i+1)` (Su et al. 2021, section 3.4).
+    Rope = 0,
+    /// A learned vector per position, added to the token's embedding.
+    Learned = 1,
+}
+
+/// The shape of a decoder. Names are those of llama2.c.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Config {
+    /// Width of the residual stream; a multiple of `n_heads`.
+    pub dim: usize,
+    /// Width of the MLP.
+    pub hidden_dim: usize,
+    /// Number of transformer blocks.
+    pub n_layers: usize,
+    /// Number of query heads; a multiple of `n_kv_heads`.
+    pub n_heads: usize,
+    /// Number of key and value heads.
+    pub n_kv_heads: usize,
+    /// Number of tokens in the vocabulary.
+    pub vocab_size: usize,
+    /// Number of positions in the context window.
+    pub seq_len: usize,
+    /// The norm before attention, MLP and head.
+    pub norm: NormKind,
+    /// The non-linearity of the MLP.
+    pub activation: Activation,
+    /// Whether the MLP is `w2(act(w1 x) * w3 x)` (SwiGLU) or `w2(act(w1 x))`.
+    pub gated: bool,
+    /// How positions enter.
+    pub positions: Positions,
+    /// Whether the head is the transposed token embedding.
+    pub tied: bool,
+    /// Whether linear layers (but not the head) have biases.
+    pub biases: bool,
+}
+
+impl Config {
+    /// Width of a head.
+    pub const fn head_dim(&self) -> usize {
+        if self.n_heads == 0 {
+            0
+        } else {
+            self.dim / self.n_heads
+        }
+    }
+
+    /// Width of all key (or value) heads together.
+    pub const fn kv_dim(&self) -> usize {
+        self.head_dim() * self.n_kv_heads
+    }
+}
