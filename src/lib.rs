@@ -1,8 +1,10 @@
 //! Transformers on microcontrollers.
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
 pub mod error;
+mod fixed;
+pub mod kernel;
 pub mod format;
 pub mod sampler;
 pub mod token;
