@@ -3,12 +3,15 @@
 #![deny(unsafe_code)]
 
 pub mod error;
-mod fixed;
-pub mod kernel;
 pub mod format;
+pub mod kernel;
+mod linear;
+mod norm;
 pub mod sampler;
+mod shift;
 pub mod token;
 pub mod tokenizer;
+mod vector;
 
 pub use error::Error;
 pub use format::{Activation, Config, FormatError, NormKind, Positions};
