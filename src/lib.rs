@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub mod error;
+pub mod fixed;
 pub mod format;
 pub mod kernel;
 mod linear;
