@@ -12,6 +12,7 @@ pub mod sampler;
 mod shift;
 pub mod token;
 pub mod tokenizer;
+mod utf8_stream;
 mod vector;
 
 pub use error::Error;
@@ -19,3 +20,4 @@ pub use format::{Activation, Config, FormatError, NormKind, Positions};
 pub use sampler::Sampler;
 pub use token::Token;
 pub use tokenizer::Tokenizer;
+pub use utf8_stream::{Text, Utf8Stream};
