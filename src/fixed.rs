@@ -89,11 +89,7 @@ pub(crate) fn ln(x: u64) -> u32 {
     let x = x | u64::from(x == 0);
     let whole = 63 - x.leading_zeros();
     // x as a mantissa in 1.0..2.0, Q31
-    let mut mantissa = if whole > 31 {
-        x >> (whole - 31)
-    } else {
-        x << (31 - whole)
-    };
+    let mut mantissa = if whole > 31 { x >> (whole - 31) } else { x << (31 - whole) };
     let mut log2 = u64::from(whole);
     for _ in 0..20 {
         mantissa = (mantissa * mantissa) >> 31;

@@ -15,6 +15,7 @@ pub mod sampler;
 mod shift;
 pub mod token;
 pub mod tokenizer;
+mod utf8_stream;
 mod vector;
 
 pub use error::Error;
@@ -22,3 +23,4 @@ pub use format::{Activation, Config, FormatError, NormKind, Positions};
 pub use sampler::Sampler;
 pub use token::Token;
 pub use tokenizer::Tokenizer;
+pub use utf8_stream::{Text, Utf8Stream};

@@ -64,6 +64,18 @@ pub enum FormatError {
     },
     /// The tokenizer section is inconsistent.
     BadTokenizer,
+    /// The tokenizer section is of a kind that this runtime does not know.
+    UnknownTokenizer {
+        /// The kind found.
+        kind: u8,
+    },
+    /// A buffer cannot hold what is to be written.
+    BufferTooSmall {
+        /// Bytes needed.
+        need: usize,
+        /// Bytes given.
+        have: usize,
+    },
     /// The bytes of the file do not lie at an address that is a multiple of four.
     Misaligned,
     /// The checksum does not match: the file was damaged.
@@ -97,6 +109,8 @@ impl FormatError {
             Self::BadConfig { .. } => "bad configuration",
             Self::BadTensor { .. } => "bad tensor directory",
             Self::BadTokenizer => "bad tokenizer section",
+            Self::UnknownTokenizer { .. } => "unknown kind of tokenizer",
+            Self::BufferTooSmall { .. } => "buffer too small",
             Self::Misaligned => "not aligned to four bytes",
             Self::BadChecksum { .. } => "bad checksum",
             Self::BadScale { .. } => "bad row scale",
@@ -108,7 +122,9 @@ impl core::fmt::Display for FormatError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(self.message())?;
         match *self {
-            Self::Truncated { need, have } => write!(f, ": needs {need} bytes, found {have}"),
+            Self::Truncated { need, have } | Self::BufferTooSmall { need, have } => {
+                write!(f, ": needs {need} bytes, found {have}")
+            }
             Self::BadMagic { found } => {
                 write!(f, ": found \"{}\", wanted \"THMB\"", found.escape_ascii())
             }
@@ -129,6 +145,7 @@ impl core::fmt::Display for FormatError {
             Self::BadScale { kind, layer, row } => {
                 write!(f, ": row {row} of {kind:?}, block {layer}")
             }
+            Self::UnknownTokenizer { kind } => write!(f, ": found {kind}, wanted 0 or 1"),
             Self::BadTokenizer | Self::Misaligned => Ok(()),
         }
     }

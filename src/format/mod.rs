@@ -11,6 +11,7 @@ mod emit;
 mod error;
 pub mod header;
 mod tensor;
+pub mod tokenizer;
 
 pub use config::{Activation, Config, NormKind, Positions};
 pub use crc::crc32;
