@@ -1,6 +1,6 @@
 //! The memory of a session: how many bytes a model needs, and what lies where in them.
 
-use crate::cache::Cache;
+use crate::cache::KvCache;
 use crate::error::Error;
 use crate::format::{Config, align};
 use zerocopy::{FromBytes, IntoBytes};
@@ -85,14 +85,16 @@ impl Plan {
 /// The regions of a workspace.
 #[derive(Debug)]
 pub(crate) struct Memory<'a> {
+    /// The residual stream, `[dim]`.
     pub hidden: &'a mut [i32],
+    /// Outputs of matrices and scores; after the head, the logits.
     pub scratch: &'a mut [i32],
+    /// The input of a matrix.
     pub vector: &'a mut [i16],
+    /// Keys and values of all blocks.
+    pub cache: KvCache<'a>,
+    /// The tokens at the positions of the cache.
     pub history: &'a mut [u16],
-    keys: &'a mut [i8],
-    values: &'a mut [i8],
-    key_scales: &'a mut [u8],
-    value_scales: &'a mut [u8],
 }
 
 impl<'a> Memory<'a> {
@@ -100,42 +102,28 @@ impl<'a> Memory<'a> {
     ///
     /// # Errors
     /// It is too small, or its address is not a multiple of four.
-    pub fn new(plan: &Plan, workspace: &'a mut [u8]) -> Result<Self, Error> {
+    pub fn new(config: &Config, workspace: &'a mut [u8]) -> Result<Self, Error> {
+        let plan = Plan::new(config);
         let short = Error::WorkspaceTooSmall { need: plan.bytes(), have: workspace.len() };
         let mut rest = workspace;
-        Ok(Self {
-            hidden: take(&mut rest, plan.hidden, short)?,
-            scratch: take(&mut rest, plan.scratch, short)?,
-            vector: take(&mut rest, plan.vector, short)?,
-            keys: take(&mut rest, plan.cache, short)?,
-            values: take(&mut rest, plan.cache, short)?,
-            history: take(&mut rest, plan.history, short)?,
-            key_scales: take(&mut rest, plan.scales, short)?,
-            value_scales: take(&mut rest, plan.scales, short)?,
-        })
-    }
-
-    /// Keys and values of a block.
-    pub fn cache(&mut self, config: &Config, layer: usize) -> (Cache<'_>, Cache<'_>) {
-        let (seq_len, head_dim) = (config.seq_len, config.head_dim());
-        let scales = config.n_kv_heads * seq_len;
-        fn part<T>(all: &mut [T], layer: usize, len: usize) -> &mut [T] {
-            all.chunks_exact_mut(len.max(1)).nth(layer).unwrap_or_default()
-        }
-        (
-            Cache {
-                rows: part(self.keys, layer, scales * head_dim),
-                scales: part(self.key_scales, layer, scales),
-                seq_len,
-                head_dim,
-            },
-            Cache {
-                rows: part(self.values, layer, scales * head_dim),
-                scales: part(self.value_scales, layer, scales),
-                seq_len,
-                head_dim,
-            },
-        )
+        let hidden = take(&mut rest, plan.hidden, short)?;
+        let scratch = take(&mut rest, plan.scratch, short)?;
+        let vector = take(&mut rest, plan.vector, short)?;
+        let keys = take(&mut rest, plan.cache, short)?;
+        let values = take(&mut rest, plan.cache, short)?;
+        let history = take(&mut rest, plan.history, short)?;
+        let key_scales = take(&mut rest, plan.scales, short)?;
+        let value_scales = take(&mut rest, plan.scales, short)?;
+        let cache = KvCache {
+            keys,
+            values,
+            key_scales,
+            value_scales,
+            n_kv_heads: config.n_kv_heads,
+            seq_len: config.seq_len,
+            head_dim: config.head_dim(),
+        };
+        Ok(Self { hidden, scratch, vector, cache, history })
     }
 }
 

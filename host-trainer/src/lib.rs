@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod eval;
+pub mod export;
 pub mod import;
 pub mod model;
 pub mod nn;
