@@ -7,7 +7,9 @@ pub mod fixed;
 pub mod format;
 pub mod kernel;
 mod linear;
+mod logits;
 mod norm;
+mod random;
 pub mod sampler;
 mod shift;
 pub mod token;
@@ -17,6 +19,7 @@ mod vector;
 
 pub use error::Error;
 pub use format::{Activation, Config, FormatError, NormKind, Positions};
+pub use logits::Logits;
 pub use sampler::Sampler;
 pub use token::Token;
 pub use tokenizer::Tokenizer;
