@@ -2,6 +2,9 @@
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
+mod activation;
+mod attention;
+mod cache;
 pub mod error;
 pub mod fixed;
 pub mod format;

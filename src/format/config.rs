@@ -84,7 +84,7 @@ impl Config {
 }
 
 /// The largest context window: softmax weights keep at least eight bits up to here.
-pub(crate) const MAX_SEQ_LEN: usize = 65536;
+pub(crate) const MAX_SEQ_LEN: usize = 32768;
 /// The largest width of a vector: sums of squares and accumulators are proven up to here.
 pub(crate) const MAX_WIDTH: usize = 16384;
 
