@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod format;
+pub mod kernel;
 pub mod sampler;
 pub mod token;
 pub mod tokenizer;

@@ -1,0 +1,57 @@
+//! The inner loops: integer products, exact on every machine.
+//!
+//! The build script chooses one implementation for the target and [`NAME`] says which; `--cfg thumbformer_kernel="portable"`
+//! in RUSTFLAGS forces the portable one. All compute the same numbers for all inputs: sums of products modulo 2^32. These
+//! are the true sums where they fit an `i32`, which is so for up to 512 columns with inputs of at most 32767 in magnitude
+//! (512 * 128 * 32767 < 2^31).
+
+#[cfg(thumbformer_kernel = "dsp")]
+#[allow(unsafe_code)]
+mod dsp;
+#[cfg(thumbformer_kernel = "mve")]
+#[allow(unsafe_code)]
+mod mve;
+#[cfg(any(thumbformer_kernel = "portable", test, feature = "selftest"))]
+mod portable;
+#[cfg(any(test, feature = "selftest"))]
+mod reference;
+#[cfg(any(test, feature = "selftest"))]
+mod suite;
+#[cfg(any(thumbformer_kernel = "vector", test, feature = "selftest"))]
+mod vector;
+
+#[cfg(thumbformer_kernel = "dsp")]
+use dsp as chosen;
+#[cfg(thumbformer_kernel = "mve")]
+use mve as chosen;
+#[cfg(thumbformer_kernel = "portable")]
+use portable as chosen;
+#[cfg(thumbformer_kernel = "vector")]
+use vector as chosen;
+
+#[cfg(feature = "selftest")]
+pub use suite::{Failure, selftest};
+
+/// The kernels of this build: `"portable"`, `"vector"`, `"armv7em-dsp"` or `"armv81m-mve"`.
+pub const NAME: &str = chosen::NAME;
+
+/// Puts an input vector into the order in which [`matvec`] wants it.
+///
+/// Works in place and moves elements only within groups of four; a last group of fewer stays as it is.
+#[inline]
+pub fn arrange(x: &mut [i16]) {
+    chosen::arrange(x);
+}
+
+/// Multiplies a matrix by a vector: `y[row]` becomes the sum over `column` of `weights[row * x.len() + column] * x[column]`.
+///
+/// - `weights`: rows of `x.len()` bytes, one after the other
+/// - `x`: the input, in the order that [`arrange`] makes; its length is the number of columns
+/// - `y`: one sum for each row
+///
+/// Where `weights` has fewer whole rows than `y` has elements, the other elements stay as they are. The fast path needs
+/// `weights` and `x` at multiples of four bytes and a multiple of four columns; anything else gives the same numbers, slowly.
+#[inline]
+pub fn matvec(weights: &[i8], x: &[i16], y: &mut [i32]) {
+    chosen::matvec(weights, x, y);
+}
