@@ -1,7 +1,7 @@
 //! Chooses the kernels, as `--cfg thumbformer_kernel="..."`. A value that is set by the user's RUSTFLAGS wins.
 //!
-//! Stable Rust does not say which extensions an Arm core has (`cfg(target_feature = "dsp")` is never set), and on Armv8-M
-//! they depend on `-C target-cpu`. So a tiny program is assembled for the target under the user's flags.
+//! Stable Rust does not say which extensions an Arm core has (`cfg(target_feature = "dsp")` is never set), and on
+//! Armv8-M they depend on `-C target-cpu`. So a tiny program is assembled for the target under the user's flags.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -8,6 +8,7 @@
 //! multiply-accumulates, 28 / 24 = 1.17 instructions each, which is what 14 registers allow: three row pointers, three
 //! accumulators, the input pointer, four input words, two weight words, one scratch register.
 
+use super::rows;
 use core::arch::naked_asm;
 
 /// The kernels' name.
@@ -20,49 +21,56 @@ pub fn arrange(x: &mut [i16]) {
     }
 }
 
-/// See [`super::matvec`].
-pub fn matvec(weights: &[i8], x: &[i16], y: &mut [i32]) {
+/// See [`super::matvec_strided`].
+pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
     let columns = x.len();
     if columns == 0 {
         return y.fill(0);
     }
-    let bits = weights.as_ptr().addr() | x.as_ptr().addr() | columns;
+    let rows = rows::count(weights.len(), stride, columns).min(y.len());
+    let bits = weights.as_ptr().addr() | x.as_ptr().addr() | columns | stride;
     if !bits.is_multiple_of(4) {
-        return unaligned(weights, x, y);
+        return unaligned(weights, stride, x, y);
     }
-    let rows = (weights.len() / columns).min(y.len());
-    // SAFETY: this target executes the DSP instructions, since build.rs saw them assemble. `weights` holds rows * columns
-    // bytes, `x` columns elements and `y` rows sums, and rows3 and row1 touch nothing else. `weights` and `x` start at
-    // multiples of four bytes, and columns is a multiple of 4 and not 0, so every row starts at one, too.
+    let (w, x, y) = (weights.as_ptr(), x.as_ptr(), y.as_mut_ptr());
+    let (blocks, rest) = (rows / 3, rows % 3);
+    let done = rows - rest;
+    // SAFETY: this target executes the DSP instructions, since build.rs saw them assemble. `weights` holds `rows`
+    // rows of `columns` bytes, `stride` apart, `x` columns elements and `y` rows sums, and rows3 and row1 touch
+    // nothing else. `weights` and `x` start at multiples of four bytes, and columns and stride are multiples of 4 and
+    // not 0, so every row starts at one, too.
     unsafe {
-        let (blocks, rest) = (rows / 3, rows % 3);
         if blocks > 0 {
-            rows3(
-                weights.as_ptr(),
-                x.as_ptr(),
-                y.as_mut_ptr(),
-                columns,
-                blocks,
-            );
+            rows3(w, x, y, columns, stride, blocks);
         }
         if rest > 0 {
-            let done = rows - rest;
-            row1(
-                weights.as_ptr().add(done * columns),
-                x.as_ptr(),
-                y.as_mut_ptr().add(done),
-                columns,
-                rest,
-            );
+            row1(w.add(done * stride), x, y.add(done), columns, stride, rest);
         }
     }
 }
 
+/// See [`super::add_weighted_rows`].
+pub fn add_weighted_rows(values: &[i8], stride: usize, weights: &[i16], sums: &mut [i32]) {
+    let columns = sums.len();
+    let rows = rows::count(values.len(), stride, columns).min(weights.len());
+    let bits = values.as_ptr().addr() | weights.as_ptr().addr() | columns | stride;
+    if !bits.is_multiple_of(4) {
+        return rows::add_weighted_rows(values, stride, weights, sums);
+    }
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    let (v, w, s) = (values.as_ptr(), weights.as_ptr(), sums.as_mut_ptr());
+    // SAFETY: as above: `values` holds `rows` rows of `columns` bytes, `stride` apart, `weights` at least `rows`
+    // elements and `sums` columns sums. All addresses and columns are multiples of 4; rows and columns are not 0.
+    unsafe { weighted(v, w, s, stride, rows, columns / 4) }
+}
+
 /// The same product for slices that LDRD cannot read, and for columns that are no multiple of four.
 #[cold]
-fn unaligned(weights: &[i8], x: &[i16], y: &mut [i32]) {
+fn unaligned(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
     let arranged = x.len() / 4 * 4;
-    for (row, y) in weights.chunks_exact(x.len()).zip(y) {
+    for (row, y) in rows::rows(weights, stride, x.len()).zip(y) {
         let mut sum = 0i32;
         for (column, &w) in row.iter().enumerate() {
             let place = match column % 4 {
@@ -150,37 +158,44 @@ macro_rules! rows3_by_8 {
 /// `blocks` times three rows.
 ///
 /// # Safety
-/// `weights` points to 3 * blocks * columns bytes, `x` to `columns` arranged elements, both word-aligned; `y` has
-/// room for 3 * blocks sums; columns is a multiple of 4; blocks and columns are not 0.
+/// `weights` points to 3 * blocks rows of `columns` bytes, `stride` bytes apart, `x` to `columns` arranged elements;
+/// `y` has room for 3 * blocks sums. Both inputs start at multiples of four bytes; columns and stride are multiples
+/// of 4; blocks and columns are not 0.
 #[unsafe(naked)]
 unsafe extern "C" fn rows3(
     weights: *const i8,
     x: *const i16,
     y: *mut i32,
     columns: usize,
+    stride: usize,
     blocks: usize,
 ) {
     // r0, r1, r2: rows; r3: input; r4, r5, r6: sums; r7, r8: weights; r9: scratch; r10, r11, r12, lr: input words.
-    // The frame, whose first six words one LDM brings back at the start of a block:
-    //   0 input, 4 8 12 zeros, 16 columns, 20 input end in groups of 32, 24 in groups of 8, 28 at all, 32 y, 36 blocks
+    // The frame, whose first seven words one LDM brings back at the start of a block: 0 input, 4 8 12 zeros, 16 stride,
+    // 20 input end in groups of 32, 24 from a row's end to the next row, 28 input end in groups of 8, 32 input end,
+    // 36 y, 40 blocks left
     naked_asm!(
         "push {{r4-r11, lr}}",
-        "ldr r8, [sp, #36]",
+        "ldrd r7, r8, [sp, #36]",
         "sub sp, #44",
         "movs r4, #0",
         "strd r1, r4, [sp]",
         "strd r4, r4, [sp, #8]",
         "bic r5, r3, #31",
         "add r5, r1, r5, lsl #1",
-        "strd r3, r5, [sp, #16]",
+        "strd r7, r5, [sp, #16]",
+        "sub r9, r7, r3",
         "bic r5, r3, #7",
         "add r5, r1, r5, lsl #1",
+        "strd r9, r5, [sp, #24]",
         "add r6, r1, r3, lsl #1",
-        "strd r5, r6, [sp, #24]",
-        "strd r2, r8, [sp, #32]",
-        // a block of three rows
+        "strd r6, r2, [sp, #32]",
+        "str r8, [sp, #40]",
+        "sub r2, r0, r9",
+        // a block of three rows, the first of them after the last row of the block before
         "2:",
-        "ldmia sp, {{r3-r8}}",
+        "ldmia sp, {{r3-r9}}",
+        "add r0, r2, r9",
         "add r1, r0, r7",
         "add r2, r1, r7",
         "cmp r3, r8",
@@ -195,30 +210,28 @@ unsafe extern "C" fn rows3(
         "ldr r9, [sp, #20]",
         "cmp r3, r9",
         "bne 3b",
-        "ldr r9, [sp, #28]",
+        "ldr r9, [sp, #32]",
         "cmp r3, r9",
         "bne 5f",
-        // the third row's end is the next block's start
         "4:",
-        "ldrd r7, r8, [sp, #32]",
+        "ldrd r7, r8, [sp, #36]",
         "stmia r7!, {{r4-r6}}",
-        "mov r0, r2",
         "subs r8, #1",
-        "strd r7, r8, [sp, #32]",
+        "strd r7, r8, [sp, #36]",
         "bne 2b",
         "add sp, #44",
         "pop {{r4-r11, pc}}",
         // what is left of a row after the groups of 32: first groups of 8, then one of 4
         "5:",
-        "ldr r9, [sp, #24]",
+        "ldr r9, [sp, #28]",
         "cmp r3, r9",
         "beq 7f",
         "6:",
         rows3_by_8!(),
-        "ldr r9, [sp, #24]",
+        "ldr r9, [sp, #28]",
         "cmp r3, r9",
         "bne 6b",
-        "ldr r9, [sp, #28]",
+        "ldr r9, [sp, #32]",
         "cmp r3, r9",
         "beq 4b",
         "7:",
@@ -240,11 +253,16 @@ unsafe extern "C" fn row1(
     x: *const i16,
     y: *mut i32,
     columns: usize,
+    stride: usize,
     rows: usize,
 ) {
-    // r0: row; r1: input's start; r2: y; r3: input; r4: sum; r5: input end in groups of 8; r6: input end; the rest as in rows3
+    // r0: row; r1: input's start; r2: y; r3: input; r4: sum; r5: input end in groups of 8; r6: input end; the rest as
+    // in rows3. The last arguments on the stack become: 36 from a row's end to the next row, 40 rows left
     naked_asm!(
         "push {{r4-r11, lr}}",
+        "ldr r7, [sp, #36]",
+        "sub r7, r7, r3",
+        "str r7, [sp, #36]",
         "bic r5, r3, #7",
         "add r5, r1, r5, lsl #1",
         "add r6, r1, r3, lsl #1",
@@ -265,10 +283,114 @@ unsafe extern "C" fn row1(
         row_by_4!("r0", "r4"),
         "5:",
         "str r4, [r2], #4",
-        "ldr r7, [sp, #36]",
-        "subs r7, #1",
-        "str r7, [sp, #36]",
+        "ldrd r7, r8, [sp, #36]",
+        "add r0, r0, r7",
+        "subs r8, #1",
+        "str r8, [sp, #40]",
         "bne 2b",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// Four columns of one row: `$address` is their word, `$weight` and `$half` ("b" or "t") the register and the half of
+/// it that hold the row's weight. Sums in r4 to r7.
+macro_rules! weighted_by_4 {
+    ($address:literal, $weight:literal, $half:literal) => {
+        concat!(
+            "ldr r10, ",
+            $address,
+            "\n",
+            "sxtb16 r11, r10\n",
+            "smlab",
+            $half,
+            " r4, r11, ",
+            $weight,
+            ", r4\n",
+            "smlat",
+            $half,
+            " r6, r11, ",
+            $weight,
+            ", r6\n",
+            "sxtb16 r10, r10, ror #8\n",
+            "smlab",
+            $half,
+            " r5, r10, ",
+            $weight,
+            ", r5\n",
+            "smlat",
+            $half,
+            " r7, r10, ",
+            $weight,
+            ", r7\n",
+        )
+    };
+}
+
+/// Adds `rows` weighted rows to the sums, four columns at a time.
+///
+/// # Safety
+/// `values` points to `rows` rows of 4 * groups bytes, `stride` bytes apart, `weights` to `rows` elements and `sums` to
+/// 4 * groups sums. All start at multiples of four bytes, stride is one; rows and groups are not 0.
+#[unsafe(naked)]
+unsafe extern "C" fn weighted(
+    values: *const i8,
+    weights: *const i16,
+    sums: *mut i32,
+    stride: usize,
+    rows: usize,
+    groups: usize,
+) {
+    // r0: row; r1: weights; r2: stride; r3: 3 * stride; r4 to r7: sums; r8, r9: four weights; r10, r11: values;
+    // r12: weights' end in groups of 4; lr: weights' end.
+    // The frame: 0 values, 4 weights, 8 and 12 their ends, 16 sums; above it 60 groups left
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "ldr r12, [sp, #36]",
+        "sub sp, #20",
+        "bic r4, r12, #3",
+        "add r4, r1, r4, lsl #1",
+        "add r5, r1, r12, lsl #1",
+        "strd r0, r1, [sp]",
+        "strd r4, r5, [sp, #8]",
+        "str r2, [sp, #16]",
+        "mov r2, r3",
+        "add r3, r2, r2, lsl #1",
+        "2:",
+        "ldmia sp, {{r0, r1, r12, lr}}",
+        "ldr r8, [sp, #16]",
+        "ldmia r8, {{r4-r7}}",
+        "cmp r1, r12",
+        "beq 4f",
+        "3:",
+        "ldrd r8, r9, [r1], #8",
+        weighted_by_4!("[r0]", "r8", "b"),
+        weighted_by_4!("[r0, r2]", "r8", "t"),
+        weighted_by_4!("[r0, r2, lsl #1]", "r9", "b"),
+        weighted_by_4!("[r0, r3]", "r9", "t"),
+        "add r0, r0, r2, lsl #2",
+        "cmp r1, r12",
+        "bne 3b",
+        "4:",
+        "cmp r1, lr",
+        "beq 6f",
+        "5:",
+        "ldrsh r8, [r1], #2",
+        weighted_by_4!("[r0]", "r8", "b"),
+        "add r0, r0, r2",
+        "cmp r1, lr",
+        "bne 5b",
+        "6:",
+        "ldr r8, [sp, #16]",
+        "stmia r8!, {{r4-r7}}",
+        "str r8, [sp, #16]",
+        "ldr r0, [sp]",
+        "adds r0, #4",
+        "str r0, [sp]",
+        "ldr r8, [sp, #60]",
+        "subs r8, #1",
+        "str r8, [sp, #60]",
+        "bne 2b",
+        "add sp, #20",
         "pop {{r4-r11, pc}}",
     )
 }

@@ -1,9 +1,11 @@
 //! Safe kernels for cores that multiply one pair of numbers at a time: Cortex-M0 to M33 without DSP, RV32, wasm.
 //!
 //! Four rows by four columns a step: the input is loaded once for four rows, and groups of fixed size leave no bounds
-//! check. Of the safe loops tried, this one takes the fewest instructions a multiply-accumulate on Cortex-M0 (6.9) and
-//! on RV32 (3.7), is near the best on Cortex-M3 (3.3), and keeps that at opt-level "s". The loops stay functions of their
-//! own because the compiler spills more registers where they are inlined.
+//! check. Of the safe loops tried, this one takes the fewest instructions a multiply-accumulate on Cortex-M0 (7.0)
+//! and on RV32 (4.0), is near the best on Cortex-M3 (3.3), and keeps that at opt-level "s". The loops stay functions
+//! of their own because the compiler spills more registers where they are inlined.
+
+use super::rows::rows;
 
 /// The kernels' name.
 pub const NAME: &str = "portable";
@@ -11,36 +13,47 @@ pub const NAME: &str = "portable";
 /// The kernels read the natural order.
 pub fn arrange(_x: &mut [i16]) {}
 
-/// See [`super::matvec`].
-pub fn matvec(weights: &[i8], x: &[i16], y: &mut [i32]) {
-    let done = blocks(weights, x, y);
-    if let (Some(weights), Some(y)) = (weights.get(done * x.len()..), y.get_mut(done..)) {
-        rows(weights, x, y);
+/// See [`super::matvec_strided`].
+pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
+    let done = blocks(weights, stride, x, y);
+    if let (Some(weights), Some(y)) = (weights.get(done * stride..), y.get_mut(done..)) {
+        singles(weights, stride, x, y);
     }
 }
 
-/// Four rows at a time, and returns how many rows that were: none where the columns are no multiple of four.
+/// See [`super::add_weighted_rows`].
+pub use super::rows::add_weighted_rows;
+
+/// Four rows at a time, and returns how many rows that were: none where columns or stride are no multiple of four.
 #[inline(never)]
-fn blocks(weights: &[i8], x: &[i16], y: &mut [i32]) -> usize {
+fn blocks(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) -> usize {
     let (x, odd) = x.as_chunks();
     let columns = x.len();
-    if columns == 0 || !odd.is_empty() {
+    if columns == 0
+        || stride == 0
+        || !odd.is_empty()
+        || !stride.is_multiple_of(4)
+        || stride / 4 < columns
+    {
         return 0;
     }
     let mut done = 0;
     for (block, y) in weights
         .as_chunks()
         .0
-        .chunks_exact(4 * columns)
+        .chunks(stride)
         .zip(y.as_chunks_mut::<4>().0)
     {
-        let Some((a, rest)) = block.split_at_checked(columns) else {
+        let Some((a, block)) = block.split_at_checked(stride / 4) else {
             break;
         };
-        let Some((b, rest)) = rest.split_at_checked(columns) else {
+        let Some((b, block)) = block.split_at_checked(stride / 4) else {
             break;
         };
-        let Some((c, d)) = rest.split_at_checked(columns) else {
+        let Some((c, block)) = block.split_at_checked(stride / 4) else {
+            break;
+        };
+        let Some((d, _)) = block.split_at_checked(columns) else {
             break;
         };
         let mut sums = [0; 4];
@@ -58,11 +71,11 @@ fn blocks(weights: &[i8], x: &[i16], y: &mut [i32]) -> usize {
 
 /// One row at a time, whatever the number of columns.
 #[inline(never)]
-fn rows(weights: &[i8], x: &[i16], y: &mut [i32]) {
+fn singles(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
     if x.is_empty() {
         return y.fill(0);
     }
-    for (row, y) in weights.chunks_exact(x.len()).zip(y) {
+    for (row, y) in rows(weights, stride, x.len()).zip(y) {
         let mut sum = 0;
         for (&w, &x) in row.iter().zip(x) {
             add(&mut sum, w, x);

@@ -12,7 +12,8 @@ use super::{portable, reference, vector};
 struct Kernel {
     name: &'static str,
     arrange: fn(&mut [i16]),
-    matvec: fn(&[i8], &[i16], &mut [i32]),
+    matvec_strided: fn(&[i8], usize, &[i16], &mut [i32]),
+    add_weighted_rows: fn(&[i8], usize, &[i16], &mut [i32]),
 }
 
 macro_rules! kernel {
@@ -20,7 +21,8 @@ macro_rules! kernel {
         Kernel {
             name: $implementation::NAME,
             arrange: $implementation::arrange,
-            matvec: $implementation::matvec,
+            matvec_strided: $implementation::matvec_strided,
+            add_weighted_rows: $implementation::add_weighted_rows,
         }
     };
 }
@@ -44,8 +46,10 @@ pub struct Failure {
     pub rows: usize,
     /// Columns of the product.
     pub columns: usize,
-    /// The row that is wrong.
-    pub row: usize,
+    /// From one row to the next.
+    pub stride: usize,
+    /// The element of the output that is wrong.
+    pub element: usize,
     /// What the oracle computed, or the value that must not be touched.
     pub expected: i32,
     /// What the kernel computed.
@@ -63,6 +67,9 @@ pub fn selftest() -> Result<u32, Failure> {
 
 const MAX_COLUMNS: usize = 516;
 const MAX_ROWS: usize = 9;
+const MAX_SUMS: usize = 64;
+/// What is in an output before: near the end of the range, so that adding to it wraps.
+const UNTOUCHED: i32 = i32::MAX - 1000;
 /// Bytes of the largest matrix: four rows of 512 columns, or nine of 220.
 const MAX_WEIGHTS: usize = 2064;
 
@@ -72,8 +79,30 @@ const COLUMNS: &[usize] = &[
     512, 516,
 ];
 
-/// Lengths that only the slow path takes.
-const ODD_COLUMNS: &[usize] = &[1, 2, 3, 5, 6, 7, 9, 31, 33];
+/// (columns, stride) of heads in a cache, and of what only the slow paths take.
+const STRIDED: &[(usize, usize)] = &[
+    (4, 4),
+    (4, 8),
+    (8, 8),
+    (8, 32),
+    (12, 16),
+    (16, 48),
+    (20, 20),
+    (32, 64),
+    (40, 44),
+    (MAX_SUMS, 68),
+    (1, 1),
+    (1, 4),
+    (2, 8),
+    (3, 3),
+    (5, 20),
+    (6, 7),
+    (7, 8),
+    (8, 9),
+    (9, 12),
+    (31, 32),
+    (33, 33),
+];
 
 /// How a matrix and a vector are filled.
 #[derive(Clone, Copy)]
@@ -93,6 +122,29 @@ const FILLS: &[Fill] = &[
     Fill::Constant(127, -32767),
     Fill::Constant(-128, -32768),
 ];
+
+/// The shape of a matrix, and where it and the vector start: bytes and elements past a multiple of four bytes.
+#[derive(Clone, Copy)]
+struct Case {
+    rows: usize,
+    columns: usize,
+    stride: usize,
+    byte_offset: usize,
+    offset: usize,
+}
+
+impl Case {
+    /// Rows one after the other.
+    fn packed(rows: usize, columns: usize) -> Self {
+        Case {
+            rows,
+            columns,
+            stride: columns,
+            byte_offset: 0,
+            offset: 0,
+        }
+    }
+}
 
 /// Buffers that start at a multiple of four, with room for a misaligned start.
 #[repr(align(4))]
@@ -129,45 +181,71 @@ impl Bench {
         }
     }
 
-    /// Compares one product of `rows` by `columns`, with the matrix `offset.0` bytes and the vector `offset.1` elements past
-    /// a multiple of four bytes.
-    fn compare(
-        &mut self,
-        kernel: &Kernel,
-        rows: usize,
-        columns: usize,
-        offset: (usize, usize),
-    ) -> Result<(), Failure> {
-        const UNTOUCHED: i32 = 0x5a5a_5a5a;
-        let weights = &self.weights.0[offset.0..][..rows * columns];
-        let x = &mut self.x.0[offset.1..][..columns];
+    /// Compares one product.
+    fn product(&mut self, kernel: &Kernel, case: Case) -> Result<(), Failure> {
+        let Case {
+            rows,
+            columns,
+            stride,
+            ..
+        } = case;
+        let weights = &self.weights.0[case.byte_offset..];
+        let x = &mut self.x.0[case.offset..][..columns];
         let mut expected = [UNTOUCHED; MAX_ROWS + 3];
         for (row, sum) in expected.iter_mut().enumerate().take(rows) {
-            *sum = reference::product(weights, x, row);
+            *sum = reference::product(weights, stride, x, row);
         }
         (kernel.arrange)(x);
-        // A matrix without its last byte has one whole row less, whatever the length of the output.
-        let whole = rows - 1;
-        let mut found = [UNTOUCHED; MAX_ROWS + 3];
-        (kernel.matvec)(&weights[..rows * columns - 1], x, &mut found[..rows]);
-        for row in 0..found.len() {
-            let expected = if row < whole {
-                expected[row]
-            } else {
-                UNTOUCHED
-            };
-            kernel.compare(rows, columns, row, expected, found[row])?;
-        }
-        // An output that is shorter than the matrix, and one that is longer.
-        for length in [rows, rows + 2] {
+        let end = (rows - 1) * stride + columns;
+        // An output as long as the matrix, a longer one, and a matrix without its last byte, which has one row less.
+        for (length, end, whole) in [
+            (rows, end, rows),
+            (rows + 2, end, rows),
+            (rows, end - 1, rows - 1),
+        ] {
             let mut found = [UNTOUCHED; MAX_ROWS + 3];
-            (kernel.matvec)(
-                &self.weights.0[offset.0..][..rows * columns],
-                x,
-                &mut found[..length],
-            );
+            (kernel.matvec_strided)(&weights[..end], stride, x, &mut found[..length]);
             for row in 0..found.len() {
-                kernel.compare(rows, columns, row, expected[row], found[row])?;
+                let expected = if row < whole {
+                    expected[row]
+                } else {
+                    UNTOUCHED
+                };
+                kernel.compare(case, row, expected, found[row])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares one sum of weighted rows.
+    fn weighted_sum(&mut self, kernel: &Kernel, case: Case) -> Result<(), Failure> {
+        let Case {
+            rows,
+            columns,
+            stride,
+            ..
+        } = case;
+        let values = &self.weights.0[case.byte_offset..];
+        let weights = &self.x.0[case.offset..];
+        let end = (rows - 1) * stride + columns;
+        // As many weights as rows, more of them, and values without their last byte, which are one row less.
+        for (length, end, whole) in [
+            (rows, end, rows),
+            (rows + 2, end, rows),
+            (rows, end - 1, rows - 1),
+        ] {
+            let mut found = [UNTOUCHED; MAX_SUMS + 4];
+            (kernel.add_weighted_rows)(
+                &values[..end],
+                stride,
+                &weights[..length],
+                &mut found[..columns],
+            );
+            for (column, &found) in found.iter().enumerate() {
+                let rows = if column < columns { whole } else { 0 };
+                let expected =
+                    reference::weighted_sum(values, stride, &weights[..rows], column, UNTOUCHED);
+                kernel.compare(case, column, expected, found)?;
             }
         }
         Ok(())
@@ -177,9 +255,8 @@ impl Bench {
 impl Kernel {
     fn compare(
         &self,
-        rows: usize,
-        columns: usize,
-        row: usize,
+        case: Case,
+        element: usize,
         expected: i32,
         found: i32,
     ) -> Result<(), Failure> {
@@ -188,9 +265,10 @@ impl Kernel {
         }
         Err(Failure {
             kernel: self.name,
-            rows,
-            columns,
-            row,
+            rows: case.rows,
+            columns: case.columns,
+            stride: case.stride,
+            element,
             expected,
             found,
         })
@@ -209,31 +287,56 @@ fn check(kernel: &Kernel) -> Result<u32, Failure> {
         for &columns in COLUMNS {
             for rows in (1..=MAX_ROWS).filter(|rows| rows * columns <= MAX_WEIGHTS) {
                 bench.fill(fill);
-                bench.compare(kernel, rows, columns, (0, 0))?;
+                bench.product(kernel, Case::packed(rows, columns))?;
                 cases += 1;
             }
         }
-    }
-    for &columns in ODD_COLUMNS {
-        for rows in 1..=MAX_ROWS {
-            bench.fill(Fill::Random);
-            bench.compare(kernel, rows, columns, (0, 0))?;
-            cases += 1;
+        for &(columns, stride) in STRIDED {
+            for rows in 1..=MAX_ROWS {
+                bench.fill(fill);
+                let case = Case {
+                    stride,
+                    ..Case::packed(rows, columns)
+                };
+                bench.weighted_sum(kernel, case)?;
+                bench.product(kernel, case)?;
+                cases += 2;
+            }
         }
     }
-    for offset in [(1, 0), (2, 0), (3, 0), (0, 1), (3, 1)] {
+    for (byte_offset, offset) in [(1, 0), (2, 0), (3, 0), (0, 1), (3, 1)] {
         for rows in 1..=MAX_ROWS {
             bench.fill(Fill::Random);
-            bench.compare(kernel, rows, 68, offset)?;
-            cases += 1;
+            let case = Case {
+                byte_offset,
+                offset,
+                ..Case::packed(rows, 44)
+            };
+            bench.weighted_sum(kernel, case)?;
+            bench.product(kernel, case)?;
+            cases += 2;
         }
     }
-    let mut found = [1; 3];
-    (kernel.matvec)(&[1; 8], &[], &mut found);
-    kernel.compare(3, 0, 0, 0, found[0] | found[1] | found[2])?;
-    (kernel.matvec)(&[], &[1; 8], &mut found);
-    kernel.compare(0, 8, 0, 0, found[0] | found[1] | found[2])?;
-    Ok(cases + 2)
+    empty(kernel)?;
+    Ok(cases + 1)
+}
+
+/// Nothing to add up, and strides without rows.
+fn empty(kernel: &Kernel) -> Result<(), Failure> {
+    let mut found = [1; 4];
+    (kernel.matvec_strided)(&[1; 8], 0, &[], &mut found);
+    (kernel.matvec_strided)(&[], 8, &[1; 8], &mut found);
+    (kernel.matvec_strided)(&[1; 8], 0, &[1; 4], &mut found);
+    (kernel.matvec_strided)(&[1; 8], 2, &[1; 4], &mut found);
+    (kernel.add_weighted_rows)(&[], 4, &[1; 8], &mut found);
+    (kernel.add_weighted_rows)(&[1; 8], 4, &[], &mut found);
+    (kernel.add_weighted_rows)(&[1; 8], 0, &[1; 2], &mut found);
+    (kernel.add_weighted_rows)(&[1; 8], 2, &[1; 2], &mut found);
+    (kernel.add_weighted_rows)(&[1; 8], 4, &[1; 2], &mut []);
+    for (element, &found) in found.iter().enumerate() {
+        kernel.compare(Case::packed(0, 0), element, 0, found)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -258,16 +361,16 @@ mod tests {
     fn the_suite_finds_a_wrong_kernel() {
         let wrong = Kernel {
             name: "wrong",
-            arrange: portable::arrange,
-            matvec: |weights, x, y| {
-                portable::matvec(weights, x, y);
+            matvec_strided: |weights, stride, x, y| {
+                portable::matvec_strided(weights, stride, x, y);
                 if x.len() == 172 && y.len() == 5 {
                     y[3] += 1;
                 }
             },
+            ..kernel!(portable)
         };
         let failure = check(&wrong).unwrap_err();
-        assert_eq!((failure.columns, failure.row), (172, 3));
+        assert_eq!((failure.columns, failure.element), (172, 3));
     }
 
     #[test]

@@ -2,18 +2,20 @@
 //!
 //! One row at a time is the loop that it vectorises best.
 
+use super::rows::rows;
+
 /// The kernels' name.
 pub const NAME: &str = "vector";
 
 /// The kernels read the natural order.
 pub fn arrange(_x: &mut [i16]) {}
 
-/// See [`super::matvec`].
-pub fn matvec(weights: &[i8], x: &[i16], y: &mut [i32]) {
+/// See [`super::matvec_strided`].
+pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
     if x.is_empty() {
         return y.fill(0);
     }
-    for (row, sum) in weights.chunks_exact(x.len()).zip(y) {
+    for (row, sum) in rows(weights, stride, x.len()).zip(y) {
         let products = row
             .iter()
             .zip(x)
@@ -21,3 +23,6 @@ pub fn matvec(weights: &[i8], x: &[i16], y: &mut [i32]) {
         *sum = products.fold(0, i32::wrapping_add);
     }
 }
+
+/// See [`super::add_weighted_rows`].
+pub use super::rows::add_weighted_rows;
