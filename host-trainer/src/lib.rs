@@ -5,3 +5,6 @@ pub mod eval;
 pub mod import;
 pub mod model;
 pub mod nn;
+pub mod optimizer;
+pub mod schedule;
+pub mod train;

@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn impossible_shapes_are_named() {
-        let cases: [(fn(&mut ModelConfig), &str); 6] = [
+        type Spoil = fn(&mut ModelConfig);
+        let cases: [(Spoil, &str); 6] = [
             (
                 |m| m.config.dim = 9,
                 "dim: found 9, wanted a multiple of n_heads (2)",
