@@ -84,6 +84,11 @@ fn other_models_tensors_are_named() {
         wrong_shape.contains("found F32 [48, 16], wanted F32 [16, 48]"),
         "{wrong_shape}"
     );
+    let wrong_offset = error("[0,2048]", "[9,2048]");
+    assert!(
+        wrong_offset.contains("not a safetensors file"),
+        "{wrong_offset}"
+    );
     let wrong_config = error("\\\"n_heads\\\":4", "\\\"n_heads\\\":3");
     assert!(
         wrong_config.contains("wanted a multiple of n_heads"),

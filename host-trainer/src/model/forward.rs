@@ -99,6 +99,7 @@ impl Model {
         let c = &self.config.config;
         let params = &self.params.values;
         let layout = &self.params.layout;
+        assert!(tokens.len() <= c.seq_len, "longer than the context");
         assert_eq!(a.x.len(), tokens.len() * c.dim);
 
         let positions = layout.pos_embeddings.clone().map(|range| &params[range]);

@@ -2,6 +2,7 @@
 
 mod config;
 mod folder;
+mod interrupt;
 mod progress;
 mod trainer;
 
@@ -12,12 +13,11 @@ use crate::eval::loss_on_threads;
 use crate::model::check_vocabulary;
 use anyhow::{Context, Result, ensure};
 use folder::RunFolder;
+use interrupt::Interruptible;
 use progress::{Moment, Progress};
 use serde_json::json;
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -81,7 +81,7 @@ pub fn train(
         best_loss,
         progress: Progress::new(),
     };
-    let outcome = run.until_stopped(train_tokens, stop_flag());
+    let outcome = run.until_stopped(train_tokens);
     run.progress.finish();
     outcome
 }
@@ -98,24 +98,6 @@ fn check_tokens(config: &TrainConfig, tokens: &[u16]) -> Result<()> {
     check_vocabulary(tokens, shape.vocab_size)
 }
 
-/// Raised by the first Ctrl-C. A second one ends the process.
-fn stop_flag() -> &'static AtomicBool {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    static HANDLER: Once = Once::new();
-    HANDLER.call_once(|| {
-        let handler = || {
-            if STOP.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
-            }
-        };
-        if let Err(error) = ctrlc::set_handler(handler) {
-            eprintln!("Ctrl-C will not save the run: {error}");
-        }
-    });
-    STOP.store(false, Ordering::Relaxed);
-    &STOP
-}
-
 /// A run and its surroundings.
 struct Run<'a> {
     trainer: Trainer,
@@ -128,13 +110,14 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn until_stopped(&mut self, train_tokens: &[u16], stop: &AtomicBool) -> Result<Outcome> {
+    fn until_stopped(&mut self, train_tokens: &[u16]) -> Result<Outcome> {
+        let listener = Interruptible::new();
         let mut loss = Smoothed::default();
         let mut speed = Smoothed::default();
         let (mut tokens, mut seconds) = (0, 0.0);
         let mut last_saved = Instant::now();
         let start = (self.trainer.fraction(), Instant::now());
-        while self.trainer.fraction() < 1.0 && !stop.load(Ordering::Relaxed) {
+        while self.trainer.fraction() < 1.0 && !listener.asked() {
             let began = Instant::now();
             let report = self.trainer.advance(train_tokens)?;
             let took = began.elapsed().as_secs_f64();
@@ -172,6 +155,7 @@ impl Run<'_> {
 
         // Saved first: whoever interrupts may not wait for the evaluation.
         self.save()?;
+        drop(listener);
         let interrupted = self.trainer.fraction() < 1.0;
         let valid_loss = if interrupted {
             self.progress

@@ -54,7 +54,7 @@ pub struct StepReport {
 }
 
 impl Trainer {
-    /// A new run.
+    /// A new run. Zero threads count as one here; [`train`](super::train) counts the cores.
     pub fn new(config: TrainConfig) -> Result<Self> {
         config.validate()?;
         let model = Model::init(config.model, config.training.seed)?;
