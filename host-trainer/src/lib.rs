@@ -6,3 +6,6 @@ pub mod export;
 pub mod import;
 pub mod model;
 pub mod nn;
+pub mod optimizer;
+pub mod schedule;
+pub mod train;

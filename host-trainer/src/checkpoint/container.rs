@@ -101,7 +101,8 @@ fn wanted_len(bytes: &[u8]) -> Option<usize> {
     let header: Value = serde_json::from_slice(rest.get(..len)?).ok()?;
     let ends = header.as_object()?.values();
     let end = ends.filter_map(|info| info.get("data_offsets")?.get(1)?.as_u64());
-    Some(8 + len + usize::try_from(end.max()?).ok()?)
+    let end = usize::try_from(end.max()?).ok()?;
+    end.checked_add(8 + len)
 }
 
 /// Copies an f32 tensor, whose shape must be the given one, to `values`.

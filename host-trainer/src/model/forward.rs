@@ -99,6 +99,7 @@ impl Model {
         let c = &self.config.config;
         let params = &self.params.values;
         let layout = &self.params.layout;
+        assert!(tokens.len() <= c.seq_len, "longer than the context");
         assert_eq!(a.x.len(), tokens.len() * c.dim);
 
         let positions = layout.pos_embeddings.clone().map(|range| &params[range]);
@@ -201,14 +202,16 @@ fn sum(x: &[f32], y: &[f32], out: &mut [f32]) {
 }
 
 /// Someone who may want to see the tensors of a forward pass. Names are made only if so.
-pub struct Observer<'a>(Option<&'a mut dyn FnMut(&str, &[f32])>);
+pub struct Observer<'a>(Option<Observe<'a>>);
+
+type Observe<'a> = &'a mut dyn FnMut(&str, &[f32]);
 
 impl<'a> Observer<'a> {
     pub fn none() -> Self {
         Self(None)
     }
 
-    pub fn new(observe: &'a mut dyn FnMut(&str, &[f32])) -> Self {
+    pub fn new(observe: Observe<'a>) -> Self {
         Self(Some(observe))
     }
 

@@ -103,7 +103,7 @@ fn gelu(x: f32) -> (f32, f32) {
 /// The tanh approximation of the same paper, `0.5 (1 + tanh u)` written as `sigmoid(2 u)`.
 #[inline(always)]
 fn gelu_tanh(x: f32) -> (f32, f32) {
-    const TWICE_ROOT: f32 = 1.595_769_1; // 2 sqrt(2 / pi)
+    const TWICE_ROOT: f32 = 1.595_769; // 2 sqrt(2 / pi)
     const CUBIC: f32 = 0.044_715;
     let s = sigmoid(TWICE_ROOT * (x + CUBIC * x * x * x));
     let slope = TWICE_ROOT * (1.0 + 3.0 * CUBIC * x * x);
