@@ -46,6 +46,8 @@ fn memory_x(board: &Board) -> String {
         ] {
             script += &format!("REGION_ALIAS(\"REGION_{region}\", {memory});\n");
         }
+        // Nothing unwinds; Cortex-M's linker script knows that by itself.
+        script += "SECTIONS { /DISCARD/ : { *(.eh_frame .eh_frame.*) } }\n";
     }
     script
 }

@@ -82,6 +82,84 @@ pub fn run(
     })
 }
 
+/// What a program did.
+#[derive(Debug)]
+pub struct Run {
+    /// What it wrote to the serial port.
+    pub output: Vec<u8>,
+    /// What it logged.
+    pub logs: Vec<Log>,
+    /// How it ended.
+    pub exit_code: i32,
+}
+
+impl Run {
+    /// The report that the program `story` logs at its end.
+    pub fn report(&self) -> Result<Report> {
+        let fields = self
+            .logs
+            .iter()
+            .find_map(|log| log.message.strip_prefix("report "))
+            .with_context(|| format!("no report among {:#?}", self.logs))?;
+        Report::parse(fields)
+    }
+}
+
+/// What `story` took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Tokens read from the prompt.
+    pub prompt: u32,
+    /// Tokens written.
+    pub tokens: u32,
+    /// The digest of every step's logits, 16 hexadecimal digits.
+    pub digest: String,
+    /// Instructions for a token of the prompt.
+    pub prefill: u32,
+    /// Instructions for a token of the continuation.
+    pub decode: u32,
+    /// Bytes of the workspace.
+    pub workspace: u32,
+    /// The most bytes that the stack held.
+    pub stack: u32,
+}
+
+impl Report {
+    /// Reads `name=value` pairs.
+    fn parse(fields: &str) -> Result<Self> {
+        let text = |name: &str| {
+            fields
+                .split(' ')
+                .find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+                .with_context(|| format!("the report {fields:?} lacks {name:?}"))
+        };
+        let number = |name| Ok::<u32, anyhow::Error>(text(name)?.parse()?);
+        Ok(Self {
+            prompt: number("prompt")?,
+            tokens: number("tokens")?,
+            digest: text("digest")?.to_owned(),
+            prefill: number("prefill")?,
+            decode: number("decode")?,
+            workspace: number("workspace")?,
+            stack: number("stack")?,
+        })
+    }
+}
+
+/// Runs the program like [`run`] and keeps what happens.
+pub fn capture(board: &Board, elf: &Path, input: &[u8], limit: Duration) -> Result<Run> {
+    let (mut output, mut logs) = (Vec::new(), Vec::new());
+    let exit_code = run(board, elf, input, limit, |event| match event {
+        Event::Output(bytes) => output.extend(bytes),
+        Event::Log(log) => logs.push(log),
+    })?;
+    Ok(Run {
+        output,
+        logs,
+        exit_code,
+    })
+}
+
 fn start(board: &Board, elf: &Path, uart: SocketAddr) -> Result<Child> {
     let qemu = &board.qemu;
     Command::new(&qemu.binary)

@@ -17,7 +17,7 @@ mod fault;
 mod stack;
 pub mod uart;
 
-pub use counter::instructions;
+pub use counter::{instructions, spin};
 pub use stack::high_water as stack_high_water;
 
 #[cfg(target_arch = "arm")]
