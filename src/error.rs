@@ -44,25 +44,16 @@ impl core::fmt::Display for Error {
         match *self {
             Error::Format(e) => write!(f, "model: {e}"),
             Error::WorkspaceTooSmall { need, have } => {
-                write!(
-                    f,
-                    "workspace too small: the model needs {need} bytes, found {have}"
-                )
+                write!(f, "workspace too small: the model needs {need} bytes, found {have}")
             }
             Error::ContextFull { seq_len } => {
                 write!(f, "context window full: the model has {seq_len} positions")
             }
             Error::TokenBufferFull { need, have } => {
-                write!(
-                    f,
-                    "token buffer full: encoding needs {need} tokens, found room for {have}"
-                )
+                write!(f, "token buffer full: encoding needs {need} tokens, found room for {have}")
             }
             Error::TokenOutOfRange { token, vocab_size } => {
-                write!(
-                    f,
-                    "token {token} out of range: the vocabulary has {vocab_size} tokens"
-                )
+                write!(f, "token {token} out of range: the vocabulary has {vocab_size} tokens")
             }
             Error::NoTokens => write!(f, "no tokens given: at least one is needed"),
         }

@@ -130,10 +130,7 @@ pub fn all() -> &'static [Board] {
 
 /// The machine of this name.
 pub fn find(name: &str) -> Result<&'static Board, UnknownBoard> {
-    all()
-        .iter()
-        .find(|board| board.name == name)
-        .ok_or_else(|| UnknownBoard(name.to_owned()))
+    all().iter().find(|board| board.name == name).ok_or_else(|| UnknownBoard(name.to_owned()))
 }
 
 /// The machine that a build for `target` is meant for where none is named: the default if it has this target, else the

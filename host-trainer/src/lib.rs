@@ -1,1 +1,7 @@
 //! The host side of thumbformer: everything that happens before the model file.
+
+pub mod checkpoint;
+pub mod eval;
+pub mod import;
+pub mod model;
+pub mod nn;

@@ -1,5 +1,7 @@
 //! The shape of a model.
 
+use super::FormatError;
+
 /// How activations are normalised before each half of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -72,15 +74,66 @@ pub struct Config {
 impl Config {
     /// Width of a head.
     pub const fn head_dim(&self) -> usize {
-        if self.n_heads == 0 {
-            0
-        } else {
-            self.dim / self.n_heads
-        }
+        if self.n_heads == 0 { 0 } else { self.dim / self.n_heads }
     }
 
     /// Width of all key (or value) heads together.
     pub const fn kv_dim(&self) -> usize {
         self.head_dim() * self.n_kv_heads
+    }
+}
+
+/// The largest context window: softmax weights keep at least eight bits up to here.
+pub(crate) const MAX_SEQ_LEN: usize = 32768;
+/// The largest width of a vector: sums of squares and accumulators are proven up to here.
+pub(crate) const MAX_WIDTH: usize = 16384;
+
+impl Config {
+    /// Checks that every field is in its range and that the heads divide the width.
+    ///
+    /// # Errors
+    /// [`FormatError::BadConfig`] names the first field that is wrong.
+    pub const fn check(&self) -> Result<(), FormatError> {
+        const fn range(field: &'static str, found: usize, max: usize) -> Result<(), FormatError> {
+            if found == 0 || found > max {
+                return Err(FormatError::BadConfig { field, found });
+            }
+            Ok(())
+        }
+        let checks = [
+            range("dim", self.dim, MAX_WIDTH),
+            range("hidden_dim", self.hidden_dim, MAX_WIDTH),
+            range("n_layers", self.n_layers, 255),
+            range("n_heads", self.n_heads, self.dim),
+            range("n_kv_heads", self.n_kv_heads, self.n_heads),
+            range("vocab_size", self.vocab_size, 65535),
+            range("seq_len", self.seq_len, MAX_SEQ_LEN),
+        ];
+        let mut i = 0;
+        while i < checks.len() {
+            if let Err(e) = checks[i] {
+                return Err(e);
+            }
+            i += 1;
+        }
+        if !self.dim.is_multiple_of(self.n_heads) {
+            return Err(FormatError::BadConfig { field: "n_heads (must divide dim)", found: self.n_heads });
+        }
+        if !self.n_heads.is_multiple_of(self.n_kv_heads) {
+            return Err(FormatError::BadConfig {
+                field: "n_kv_heads (must divide n_heads)",
+                found: self.n_kv_heads,
+            });
+        }
+        if self.head_dim() > 256 {
+            return Err(FormatError::BadConfig { field: "head_dim", found: self.head_dim() });
+        }
+        if matches!(self.positions, Positions::Rope) && !self.head_dim().is_multiple_of(2) {
+            return Err(FormatError::BadConfig {
+                field: "head_dim (must be even for rotary positions)",
+                found: self.head_dim(),
+            });
+        }
+        Ok(())
     }
 }

@@ -25,21 +25,12 @@ impl Args {
         let clippy = ["clippy", "--workspace", "--all-targets"];
         call(cargo(".").args(clippy).args(DENY))?;
         for board in boards::all() {
-            call(
-                firmware::cargo(board, "clippy")
-                    .arg("--workspace")
-                    .args(DENY),
-            )?;
+            call(firmware::cargo(board, "clippy").arg("--workspace").args(DENY))?;
         }
         for folder in [".", "firmware"] {
             call(
                 cargo(folder)
-                    .args([
-                        "doc",
-                        "--no-deps",
-                        "--workspace",
-                        "--document-private-items",
-                    ])
+                    .args(["doc", "--no-deps", "--workspace", "--document-private-items"])
                     .env("RUSTDOCFLAGS", "-D warnings"),
             )?;
         }

@@ -12,9 +12,7 @@ use anyhow::{Context, Result, bail};
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
 }
 
 /// The cargo that called us, in this folder of the repository.
@@ -29,9 +27,7 @@ pub fn cargo(folder: &str) -> Command {
 pub fn call(command: &mut Command) -> Result<()> {
     let line = line(command);
     eprintln!("$ {line}");
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {line}"))?;
+    let status = command.status().with_context(|| format!("cannot start {line}"))?;
     if !status.success() {
         bail!("`{line}` failed ({status})");
     }
@@ -41,10 +37,7 @@ pub fn call(command: &mut Command) -> Result<()> {
 /// What the program writes to standard output; an error unless it succeeds.
 pub fn output(command: &mut Command) -> Result<String> {
     let line = line(command);
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot start {line}"))?;
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start {line}"))?;
     if !output.status.success() {
         bail!("`{line}` failed ({})", output.status);
     }
@@ -64,11 +57,7 @@ pub fn succeeds(command: &mut Command) -> bool {
 /// The command as one would type it.
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let mut line = program
-        .file_name()
-        .unwrap_or(program.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let mut line = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     for arg in command.get_args() {
         let _ = write!(line, " {}", arg.to_string_lossy());
     }

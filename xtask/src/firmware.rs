@@ -27,10 +27,7 @@ pub fn cargo(board: &Board, subcommand: &str) -> Command {
     cargo
         .args([subcommand, "--target", &board.target])
         .env("THUMBFORMER_BOARD", &board.name)
-        .env(
-            format!("CARGO_TARGET_{target}_RUSTFLAGS"),
-            format!("-Ctarget-cpu={}", board.cpu),
-        )
+        .env(format!("CARGO_TARGET_{target}_RUSTFLAGS"), format!("-Ctarget-cpu={}", board.cpu))
         // These would take the place of the board's flags.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
@@ -43,10 +40,7 @@ fn executable(messages: &str) -> Option<PathBuf> {
     struct Message {
         executable: Option<PathBuf>,
     }
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable)
-        .next_back()
+    messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable).next_back()
 }
 
 #[cfg(test)]
@@ -56,8 +50,7 @@ mod tests {
     /// `cargo run` in firmware/ takes the processor from there, xtask from boards.toml.
     #[test]
     fn cargo_config_and_boards_agree() {
-        let config =
-            std::fs::read_to_string(command::root().join("firmware/.cargo/config.toml")).unwrap();
+        let config = std::fs::read_to_string(command::root().join("firmware/.cargo/config.toml")).unwrap();
         for board in boards::all() {
             let default = boards::for_target(&board.target).unwrap();
             let flag = format!("-Ctarget-cpu={}", default.cpu);

@@ -50,8 +50,7 @@ pub fn run(
 ) -> Result<i32> {
     let deadline = Instant::now() + limit;
     let bytes = fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
-    let table = Table::parse(&bytes)?
-        .with_context(|| format!("{} has no .defmt section", elf.display()))?;
+    let table = Table::parse(&bytes)?.with_context(|| format!("{} has no .defmt section", elf.display()))?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no loopback interface")?;
     let address = listener.local_addr()?;
     let mut qemu = KillOnDrop(start(board, elf, address)?);
@@ -69,16 +68,10 @@ pub fn run(
         let in_time = hand_over(received, deadline, &mut on_event);
         if !in_time {
             qemu.0.kill()?;
-            bail!(
-                "{}: stopped after {} s, the time limit",
-                board.name,
-                limit.as_secs()
-            );
+            bail!("{}: stopped after {} s, the time limit", board.name, limit.as_secs());
         }
         let status = qemu.0.wait()?;
-        status
-            .code()
-            .ok_or_else(|| anyhow!("{}: QEMU was ended by a signal", board.name))
+        status.code().ok_or_else(|| anyhow!("{}: QEMU was ended by a signal", board.name))
     })
 }
 
@@ -153,11 +146,7 @@ pub fn capture(board: &Board, elf: &Path, input: &[u8], limit: Duration) -> Resu
         Event::Output(bytes) => output.extend(bytes),
         Event::Log(log) => logs.push(log),
     })?;
-    Ok(Run {
-        output,
-        logs,
-        exit_code,
-    })
+    Ok(Run { output, logs, exit_code })
 }
 
 fn start(board: &Board, elf: &Path, uart: SocketAddr) -> Result<Child> {
@@ -166,10 +155,7 @@ fn start(board: &Board, elf: &Path, uart: SocketAddr) -> Result<Child> {
         .args(["-machine", &qemu.machine])
         .args(&qemu.args)
         .args(["-display", "none", "-monitor", "none"])
-        .args([
-            "-chardev",
-            &format!("socket,id=uart,host={},port={}", uart.ip(), uart.port()),
-        ])
+        .args(["-chardev", &format!("socket,id=uart,host={},port={}", uart.ip(), uart.port())])
         .args(["-serial", "chardev:uart"])
         .args(["-semihosting-config", "enable=on,target=native"])
         // Every instruction takes 64 ns of virtual time, which makes runs repeatable and instructions countable.
@@ -179,20 +165,11 @@ fn start(board: &Board, elf: &Path, uart: SocketAddr) -> Result<Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .with_context(|| {
-            format!(
-                "cannot start {}; `cargo xtask setup` installs it",
-                qemu.binary
-            )
-        })
+        .with_context(|| format!("cannot start {}; `cargo xtask setup` installs it", qemu.binary))
 }
 
 /// Hands over what the threads send until both are done. False where the deadline came first.
-fn hand_over(
-    received: Receiver<Event>,
-    deadline: Instant,
-    on_event: &mut impl FnMut(Event),
-) -> bool {
+fn hand_over(received: Receiver<Event>, deadline: Instant, on_event: &mut impl FnMut(Event)) -> bool {
     loop {
         match received.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(event) => on_event(event),
@@ -209,9 +186,7 @@ fn serve_uart(listener: &TcpListener, input: &[u8], events: Sender<Event>) {
     };
     // A program that ends before it has read everything has closed the connection, which is no error.
     let _ = uart.write_all(input);
-    forward(&mut uart, |bytes| {
-        events.send(Event::Output(bytes.to_vec())).is_ok()
-    });
+    forward(&mut uart, |bytes| events.send(Event::Output(bytes.to_vec())).is_ok());
 }
 
 /// Decodes the log and forwards its messages.
@@ -226,10 +201,9 @@ fn decode_logs(stdout: &mut impl Read, table: &Table, events: Sender<Event>) {
                     message: frame.display_message().to_string(),
                 },
                 Err(DecodeError::UnexpectedEof) => return true,
-                Err(DecodeError::Malformed) => Log {
-                    level: "error",
-                    message: "a malformed frame in the log".to_owned(),
-                },
+                Err(DecodeError::Malformed) => {
+                    Log { level: "error", message: "a malformed frame in the log".to_owned() }
+                }
             };
             if events.send(Event::Log(log)).is_err() {
                 return false;

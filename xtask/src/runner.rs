@@ -45,8 +45,7 @@ impl Args {
     fn board(&self) -> Result<&'static Board> {
         match self.board.clone().or(env::var("THUMBFORMER_BOARD").ok()) {
             Some(name) => Ok(boards::find(&name)?),
-            None => from_path(&self.elf)
-                .context("the path names no target of boards.toml; give --board"),
+            None => from_path(&self.elf).context("the path names no target of boards.toml; give --board"),
         }
     }
 }

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use crate::command::{call, output, root, succeeds};
 
 /// Where the emulators are found, by package manager.
-const QEMU_ELSEWHERE: &str =
-    "QEMU's emulators for Arm and RISC-V are missing. Install them with one of
+const QEMU_ELSEWHERE: &str = "QEMU's emulators for Arm and RISC-V are missing. Install them with one of
   apt     sudo apt-get install --no-install-recommends qemu-system-arm qemu-system-misc
   dnf     sudo dnf install qemu-system-arm qemu-system-riscv
   pacman  sudo pacman -S qemu-system-arm qemu-system-riscv
@@ -35,16 +34,12 @@ fn rust() -> Result<()> {
     let installed = output(rustup().args(["component", "list", "--installed"]))?;
     let has = |name: &String| {
         let with_host = format!("{name}-");
-        installed
-            .lines()
-            .any(|line| line == name || line.starts_with(&with_host))
+        installed.lines().any(|line| line == name || line.starts_with(&with_host))
     };
     add("component", wanted.components, has)?;
 
     let installed = output(rustup().args(["target", "list", "--installed"]))?;
-    add("target", wanted.targets, |name| {
-        installed.lines().any(|line| line == name)
-    })
+    add("target", wanted.targets, |name| installed.lines().any(|line| line == name))
 }
 
 /// Adds the components or targets that are not there.
@@ -91,11 +86,7 @@ fn qemu() -> Result<()> {
     };
     call(apt_get().arg("update"))?;
     let install = ["install", "--yes", "--no-install-recommends"];
-    call(
-        apt_get()
-            .args(install)
-            .args(["qemu-system-arm", "qemu-system-misc"]),
-    )?;
+    call(apt_get().args(install).args(["qemu-system-arm", "qemu-system-misc"]))?;
     // Newer Debians have taken RISC-V out of qemu-system-misc.
     if missing_emulators().contains(&"qemu-system-riscv32") {
         call(apt_get().args(install).arg("qemu-system-riscv"))?;
@@ -107,10 +98,7 @@ fn qemu() -> Result<()> {
 }
 
 fn missing_emulators() -> Vec<&'static str> {
-    let mut binaries: Vec<_> = boards::all()
-        .iter()
-        .map(|b| b.qemu.binary.as_str())
-        .collect();
+    let mut binaries: Vec<_> = boards::all().iter().map(|b| b.qemu.binary.as_str()).collect();
     binaries.dedup();
     binaries.retain(|binary| !succeeds(Command::new(binary).arg("--version")));
     binaries

@@ -21,10 +21,7 @@ pub struct Args {
 impl Args {
     /// Builds the program for every board and prints a table.
     pub fn run(&self) -> Result<()> {
-        println!(
-            "{:14} {:>8} {:>10} {:>8} {:>8}",
-            "board", "code", "read-only", "flash", "RAM"
-        );
+        println!("{:14} {:>8} {:>10} {:>8} {:>8}", "board", "code", "read-only", "flash", "RAM");
         for board in boards::all() {
             let elf = firmware::build(board, &self.program, &[])?;
             let size = Size::of(&elf)?;

@@ -76,16 +76,8 @@ impl Tally {
 
 impl Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            passed,
-            failed,
-            skipped,
-        } = self;
-        write!(
-            f,
-            "{passed} passed, {failed} failed, {} skipped",
-            skipped.len()
-        )
+        let Self { passed, failed, skipped } = self;
+        write!(f, "{passed} passed, {failed} failed, {} skipped", skipped.len())
     }
 }
 
@@ -104,10 +96,7 @@ fn host(tally: &mut Tally) -> Result<()> {
         tally.count_line(&line);
     }
     if !cargo.wait()?.success() && tally.failed == before {
-        tally.check(
-            "the host's tests",
-            Err(anyhow::anyhow!("they do not build or run")),
-        );
+        tally.check("the host's tests", Err(anyhow::anyhow!("they do not build or run")));
     }
     Ok(())
 }
@@ -115,9 +104,7 @@ fn host(tally: &mut Tally) -> Result<()> {
 impl Tally {
     /// Counts a line of libtest's output, such as `test it_works ... ok`.
     fn count_line(&mut self, line: &str) {
-        let Some((name, outcome)) = line
-            .strip_prefix("test ")
-            .and_then(|rest| rest.rsplit_once(" ... "))
+        let Some((name, outcome)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
         else {
             return;
         };
@@ -156,9 +143,7 @@ fn panic(board: &Board) -> Result<()> {
     ensure!(run.exit_code == 1, "the exit code is {}", run.exit_code);
     let message = format!("{} panics on purpose", board.name);
     ensure!(
-        run.logs
-            .iter()
-            .any(|log| log.level == "error" && log.message.ends_with(&message)),
+        run.logs.iter().any(|log| log.level == "error" && log.message.ends_with(&message)),
         "the log lacks the message: {:?}",
         run.logs
     );
@@ -167,21 +152,12 @@ fn panic(board: &Board) -> Result<()> {
 
 fn run(board: &Board, program: &str, line: &str) -> Result<Run> {
     let elf = firmware::build(board, program, &[])?;
-    qemu::capture(
-        board,
-        &elf,
-        format!("{line}\n").as_bytes(),
-        qemu::TIME_LIMIT,
-    )
+    qemu::capture(board, &elf, format!("{line}\n").as_bytes(), qemu::TIME_LIMIT)
 }
 
 fn succeeded(run: &Run) -> Result<()> {
     if run.exit_code != 0 {
-        bail!(
-            "the exit code is {}; the log says {:#?}",
-            run.exit_code,
-            run.logs
-        );
+        bail!("the exit code is {}; the log says {:#?}", run.exit_code, run.logs);
     }
     Ok(())
 }

@@ -37,10 +37,7 @@ impl defmt::Format for Report {
 }
 
 /// Reads a line from the serial port and continues it there. `instructions` tells how many have been executed so far.
-pub fn story<S: Read + Write>(
-    serial: &mut S,
-    instructions: impl Fn() -> u64,
-) -> Result<Report, S::Error> {
+pub fn story<S: Read + Write>(serial: &mut S, instructions: impl Fn() -> u64) -> Result<Report, S::Error> {
     let mut line = [0; 128];
     let prompt = read_line(serial, &mut line)?;
     let start = instructions();

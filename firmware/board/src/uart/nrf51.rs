@@ -34,9 +34,7 @@ impl Nrf51 {
     ///
     /// Such a port must be there, and no one else may use it.
     pub unsafe fn new(base: usize) -> Self {
-        let mut port = Self {
-            registers: ptr::with_exposed_provenance_mut(base),
-        };
+        let mut port = Self { registers: ptr::with_exposed_provenance_mut(base) };
         port.write_register(PIN_TX, MICROBIT_TX);
         port.write_register(PIN_RX, MICROBIT_RX);
         port.write_register(BAUD_RATE, BAUD_115200);

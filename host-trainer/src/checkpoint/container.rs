@@ -1,0 +1,130 @@
+//! Whole safetensors files, written at once and read with errors that say what is missing.
+//!
+//! The header is written here and not by the `safetensors` crate, whose metadata comes out in a
+//! random order: the same run must give the same bytes.
+
+use anyhow::{Context, Result, anyhow, ensure};
+use safetensors::tensor::{Dtype, SafeTensors};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+/// A tensor to write.
+pub struct Entry<'a> {
+    pub name: &'a str,
+    pub shape: Vec<usize>,
+    pub data: Data<'a>,
+}
+
+/// Its values.
+pub enum Data<'a> {
+    F32(&'a [f32]),
+    U8(&'a [u8]),
+}
+
+/// Writes tensors, in the given order, and metadata; all of the file or nothing.
+pub fn write(path: &Path, entries: &[Entry<'_>], metadata: BTreeMap<&str, String>) -> Result<()> {
+    let mut header = serde_json::Map::new();
+    header.insert("__metadata__".into(), json!(metadata));
+    let mut data = Vec::new();
+    for entry in entries {
+        let start = data.len();
+        let dtype = match entry.data {
+            Data::F32(values) => {
+                data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+                "F32"
+            }
+            Data::U8(values) => {
+                data.extend_from_slice(values);
+                "U8"
+            }
+        };
+        let offsets = [start, data.len()];
+        let info = json!({ "dtype": dtype, "shape": entry.shape, "data_offsets": offsets });
+        header.insert(entry.name.into(), info);
+    }
+    let mut header = serde_json::to_string(&header)?.into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let len = (header.len() as u64).to_le_bytes();
+    write_atomically(path, &[&len, &header, &data])
+}
+
+/// Replaces a file by new contents; whoever reads it finds the old or the new, never a part.
+pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    let partial = path.with_file_name(name);
+    let write = || {
+        let mut file = File::create(&partial)?;
+        for part in parts {
+            file.write_all(part)?;
+        }
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    };
+    write()
+        .inspect_err(|_| drop(fs::remove_file(&partial)))
+        .with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// A file that was read whole.
+pub struct Container {
+    bytes: Vec<u8>,
+}
+
+impl Container {
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).with_context(|| format!("{}", path.display()))?;
+        Ok(Self { bytes })
+    }
+
+    /// The tensors and the metadata.
+    pub fn parse(&self) -> Result<(SafeTensors<'_>, BTreeMap<String, String>)> {
+        let found = self.bytes.len();
+        if let Some(wanted) = wanted_len(&self.bytes) {
+            ensure!(
+                found == wanted,
+                "length: found {found} bytes, wanted {wanted}"
+            );
+        }
+        let malformed = |error| anyhow!("not a safetensors file: {error}");
+        let tensors = SafeTensors::deserialize(&self.bytes).map_err(malformed)?;
+        let (_, header) = SafeTensors::read_metadata(&self.bytes).map_err(malformed)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        Ok((tensors, metadata.into_iter().collect()))
+    }
+}
+
+/// The length that a file's own header gives it, if there is one that can be read.
+fn wanted_len(bytes: &[u8]) -> Option<usize> {
+    let (len, rest) = bytes.split_first_chunk::<8>()?;
+    let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;
+    let header: Value = serde_json::from_slice(rest.get(..len)?).ok()?;
+    let ends = header.as_object()?.values();
+    let end = ends.filter_map(|info| info.get("data_offsets")?.get(1)?.as_u64());
+    Some(8 + len + usize::try_from(end.max()?).ok()?)
+}
+
+/// Copies an f32 tensor, whose shape must be the given one, to `values`.
+pub fn read_f32(
+    tensors: &SafeTensors<'_>,
+    name: &str,
+    shape: &[usize],
+    values: &mut [f32],
+) -> Result<()> {
+    let tensor = tensors
+        .tensor(name)
+        .map_err(|_| anyhow!("tensor {name}: found none, wanted f32 {shape:?}"))?;
+    ensure!(
+        tensor.dtype() == Dtype::F32 && tensor.shape() == shape,
+        "tensor {name}: found {:?} {:?}, wanted F32 {shape:?}",
+        tensor.dtype(),
+        tensor.shape()
+    );
+    for (value, bytes) in values.iter_mut().zip(tensor.data().as_chunks::<4>().0) {
+        *value = f32::from_le_bytes(*bytes);
+    }
+    Ok(())
+}

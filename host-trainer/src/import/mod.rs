@@ -1,0 +1,3 @@
+//! Models that others trained.
+
+pub mod llama2c;

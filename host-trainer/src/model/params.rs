@@ -1,0 +1,111 @@
+//! All parameters of a model in one vector, with the name and shape of each tensor.
+
+use super::ModelConfig;
+use super::layout::Layout;
+use crate::nn::random::Random;
+use std::ops::Range;
+
+/// A named part of the parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// PyTorch's name, such as `layers.0.attention.wq.weight`.
+    pub name: String,
+    /// Sizes, the slowest first; a matrix is `[outputs, inputs]`.
+    pub shape: Vec<usize>,
+    /// Where it lies in [`Params::values`].
+    pub range: Range<usize>,
+}
+
+impl Tensor {
+    /// Whether this is a matrix rather than a gain or a bias.
+    pub fn is_matrix(&self) -> bool {
+        self.shape.len() > 1
+    }
+}
+
+/// The parameters of a model.
+#[derive(Debug, Clone)]
+pub struct Params {
+    /// Every tensor, row-major, in the order of [`tensors`](Self::tensors).
+    pub values: Vec<f32>,
+    tensors: Vec<Tensor>,
+    pub(super) layout: Layout,
+}
+
+/// The number of values in tensors that lie behind one another.
+pub fn len(tensors: &[Tensor]) -> usize {
+    tensors.last().map_or(0, |tensor| tensor.range.end)
+}
+
+fn describe(config: &ModelConfig) -> (Layout, Vec<Tensor>) {
+    let mut tensors: Vec<Tensor> = Vec::new();
+    let layout = Layout::new(config, |name, shape| {
+        let start = len(&tensors);
+        let range = start..start + shape.iter().product::<usize>();
+        tensors.push(Tensor {
+            name,
+            shape,
+            range: range.clone(),
+        });
+        range
+    });
+    (layout, tensors)
+}
+
+/// Keeps the initial parameters' random streams apart from any other of the same seed.
+const INIT_STREAM: u64 = 0x1a17;
+
+impl Params {
+    /// Parameters of a valid config, all zero.
+    pub fn zeros(config: &ModelConfig) -> Self {
+        let (layout, tensors) = describe(config);
+        Self {
+            values: vec![0.0; len(&tensors)],
+            tensors,
+            layout,
+        }
+    }
+
+    /// The tensors that a valid config asks for, in their order in memory.
+    pub fn tensors_of(config: &ModelConfig) -> Vec<Tensor> {
+        describe(config).1
+    }
+
+    /// GPT-2's initialisation: matrices normal with deviation 0.02, those that write to the
+    /// residual stream (`wo`, `w2`) divided by the root of their number; gains one, biases zero.
+    pub fn init(config: &ModelConfig, seed: u64) -> Self {
+        let mut params = Self::zeros(config);
+        let branches = (2 * config.config.n_layers) as f32;
+        for (index, tensor) in params.tensors.iter().enumerate() {
+            let values = &mut params.values[tensor.range.clone()];
+            if tensor.is_matrix() {
+                let residual = [".wo.weight", ".w2.weight"]
+                    .iter()
+                    .any(|end| tensor.name.ends_with(end));
+                let deviation = 0.02 / if residual { branches.sqrt() } else { 1.0 };
+                let mut random = Random::keyed(&[seed, INIT_STREAM, index as u64]);
+                values.fill_with(|| random.normal() * deviation);
+            } else if tensor.name.ends_with(".weight") {
+                values.fill(1.0);
+            }
+        }
+        params
+    }
+
+    /// The tensors in their order in memory.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// The values of a tensor.
+    pub fn get(&self, name: &str) -> Option<&[f32]> {
+        let tensor = self.tensors.iter().find(|tensor| tensor.name == name)?;
+        Some(&self.values[tensor.range.clone()])
+    }
+
+    /// The values of a tensor, to change them.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut [f32]> {
+        let tensor = self.tensors.iter().find(|tensor| tensor.name == name)?;
+        Some(&mut self.values[tensor.range.clone()])
+    }
+}

@@ -1,0 +1,348 @@
+//! The tensor directory: what a model consists of, in which order, of which type and shape.
+
+use super::{Config, FormatError, Positions, align, read_u32};
+
+/// What a tensor is for. Matrices are `[rows = outputs, columns = inputs]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum TensorKind {
+    /// Token embedding `[vocab_size, dim]`.
+    Embedding = 0,
+    /// Rotary table `[seq_len, head_dim]`: cosine and sine of each pair, Q14.
+    RopeTable = 1,
+    /// Learned positions `[seq_len, dim]`.
+    PositionEmbedding = 2,
+    /// Gain of the norm before attention `[1, dim]`.
+    AttentionNorm = 3,
+    /// Queries `[dim, dim]`; the rows carry the factor log2(e) / sqrt(head_dim) of the attention scores.
+    Wq = 4,
+    /// Keys `[kv_dim, dim]`.
+    Wk = 5,
+    /// Values `[kv_dim, dim]`.
+    Wv = 6,
+    /// Output of attention `[dim, dim]`.
+    Wo = 7,
+    /// Gain of the norm before the MLP `[1, dim]`.
+    MlpNorm = 8,
+    /// Gate (or only input) of the MLP `[hidden_dim, dim]`.
+    W1 = 9,
+    /// Output of the MLP `[dim, hidden_dim]`.
+    W2 = 10,
+    /// Second input of a gated MLP `[hidden_dim, dim]`.
+    W3 = 11,
+    /// Gain of the norm before the head `[1, dim]`.
+    FinalNorm = 12,
+    /// Head `[vocab_size, dim]`; where the config says `tied`, its weights are those of the embedding.
+    Head = 13,
+}
+
+/// The type of a tensor's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum Dtype {
+    /// No data: a norm whose gain is folded into the matrices that read it.
+    Folded = 0,
+    /// int8 weights with an f16 scale per row, times `2^exponent`.
+    I8 = 1,
+    /// int16 values times `2^exponent`.
+    I16 = 2,
+}
+
+/// The order of a matrix in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum Layout {
+    /// Row after row, each padded with zeros to a multiple of four elements.
+    Rows = 0,
+}
+
+/// How many bits the input vector of a matrix has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum InputWidth {
+    /// At most 127 in magnitude, with a real scale.
+    A8 = 8,
+    /// At most 15 bits of magnitude, with a power-of-two scale.
+    A16 = 16,
+}
+
+/// What the configuration asks for at one place of the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// What the tensor is for.
+    pub kind: TensorKind,
+    /// Its block; 0 for tensors outside of the blocks.
+    pub layer: usize,
+    /// Rows: outputs of a matrix.
+    pub rows: usize,
+    /// Columns: inputs of a matrix.
+    pub cols: usize,
+}
+
+impl TensorKind {
+    /// Whether the tensor is a gain of a norm.
+    pub const fn is_norm(self) -> bool {
+        matches!(self, Self::AttentionNorm | Self::MlpNorm | Self::FinalNorm)
+    }
+
+    /// Whether a vector is multiplied by the tensor.
+    pub const fn is_matrix(self) -> bool {
+        !self.is_norm() && !matches!(self, Self::Embedding | Self::RopeTable | Self::PositionEmbedding)
+    }
+}
+
+impl Config {
+    /// The tensors of a block, in the order of the directory; a plain MLP has no `W3`.
+    const BLOCK: [TensorKind; 9] = [
+        TensorKind::AttentionNorm,
+        TensorKind::Wq,
+        TensorKind::Wk,
+        TensorKind::Wv,
+        TensorKind::Wo,
+        TensorKind::MlpNorm,
+        TensorKind::W1,
+        TensorKind::W2,
+        TensorKind::W3,
+    ];
+
+    const fn tensors_per_block(&self) -> usize {
+        Self::BLOCK.len() - !self.gated as usize
+    }
+
+    /// The number of tensors in the directory.
+    pub const fn n_tensors(&self) -> usize {
+        4 + self.n_layers * self.tensors_per_block()
+    }
+
+    /// The tensor at place `index` of the directory, `index < n_tensors()`: embedding, positions, the
+    /// blocks, the final norm, the head.
+    pub const fn tensor(&self, index: usize) -> TensorSpec {
+        let blocks = self.n_layers * self.tensors_per_block();
+        let (kind, layer) = match index {
+            0 => (TensorKind::Embedding, 0),
+            1 => match self.positions {
+                Positions::Rope => (TensorKind::RopeTable, 0),
+                Positions::Learned => (TensorKind::PositionEmbedding, 0),
+            },
+            i if i < 2 + blocks => {
+                let i = i - 2;
+                (Self::BLOCK[i % self.tensors_per_block()], i / self.tensors_per_block())
+            }
+            i if i == 2 + blocks => (TensorKind::FinalNorm, 0),
+            _ => (TensorKind::Head, 0),
+        };
+        self.spec(kind, layer)
+    }
+
+    /// The tensor of a kind in a block (0 outside of the blocks).
+    pub const fn spec(&self, kind: TensorKind, layer: usize) -> TensorSpec {
+        let (rows, cols) = match kind {
+            TensorKind::Embedding | TensorKind::Head => (self.vocab_size, self.dim),
+            TensorKind::RopeTable => (self.seq_len, self.head_dim()),
+            TensorKind::PositionEmbedding => (self.seq_len, self.dim),
+            TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm => (1, self.dim),
+            TensorKind::Wq | TensorKind::Wo => (self.dim, self.dim),
+            TensorKind::Wk | TensorKind::Wv => (self.kv_dim(), self.dim),
+            TensorKind::W1 | TensorKind::W3 => (self.hidden_dim, self.dim),
+            TensorKind::W2 => (self.dim, self.hidden_dim),
+        };
+        TensorSpec { kind, layer, rows, cols }
+    }
+
+    /// The place of a tensor in the directory.
+    pub const fn index_of(&self, kind: TensorKind, layer: usize) -> usize {
+        let end = 2 + self.n_layers * self.tensors_per_block();
+        let k = kind as usize;
+        match kind {
+            TensorKind::Embedding => 0,
+            TensorKind::RopeTable | TensorKind::PositionEmbedding => 1,
+            TensorKind::FinalNorm => end,
+            TensorKind::Head => end + 1,
+            _ => 2 + layer * self.tensors_per_block() + k - TensorKind::AttentionNorm as usize,
+        }
+    }
+
+    /// All tensors in the order of the directory.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorSpec> {
+        let config = *self;
+        (0..config.n_tensors()).map(move |i| config.tensor(i))
+    }
+}
+
+/// An entry of the directory: where a tensor lies and how to read it. Offsets are from the start of the
+/// file; 0 means that the part does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tensor {
+    /// What it is, and its shape.
+    pub spec: TensorSpec,
+    /// The type of its elements.
+    pub dtype: Dtype,
+    /// Their order.
+    pub layout: Layout,
+    /// The width of the input vector, for matrices.
+    pub input: InputWidth,
+    /// The power of two that the values (I16) or row scales (I8) are relative to.
+    pub exponent: i8,
+    /// Where the elements are.
+    pub data: usize,
+    /// Where the f16 row scales are.
+    pub scales: usize,
+    /// Where the i32 biases are, in units of the residual stream.
+    pub bias: usize,
+}
+
+/// Where the fields of a directory entry are.
+mod field {
+    pub const KIND: usize = 0;
+    pub const LAYER: usize = 1;
+    pub const DTYPE: usize = 2;
+    pub const LAYOUT: usize = 3;
+    pub const INPUT: usize = 4;
+    pub const EXPONENT: usize = 5;
+    pub const ROWS: usize = 8;
+    pub const COLS: usize = 12;
+    pub const DATA: usize = 16;
+    pub const SCALES: usize = 20;
+    pub const BIAS: usize = 24;
+}
+
+impl Tensor {
+    /// Bytes of a directory entry.
+    pub const ENTRY: usize = 32;
+
+    /// Elements from one row to the next.
+    pub const fn stride(&self) -> usize {
+        match self.dtype {
+            Dtype::Folded => 0,
+            Dtype::I8 => align(self.spec.cols),
+            Dtype::I16 => self.spec.cols,
+        }
+    }
+
+    /// Bytes of the elements.
+    pub const fn data_len(&self) -> usize {
+        match self.dtype {
+            Dtype::Folded => 0,
+            Dtype::I8 => self.spec.rows * self.stride(),
+            Dtype::I16 => self.spec.rows * self.stride() * 2,
+        }
+    }
+
+    /// Bytes of the row scales.
+    pub const fn scales_len(&self) -> usize {
+        match self.dtype {
+            Dtype::I8 => self.spec.rows * 2,
+            Dtype::Folded | Dtype::I16 => 0,
+        }
+    }
+
+    /// Bytes of the biases, if there are any.
+    pub const fn bias_len(&self) -> usize {
+        if self.bias == 0 { 0 } else { self.spec.rows * 4 }
+    }
+
+    /// Reads the entry at `at`, which must be the tensor that `spec` asks for and lie within the file.
+    pub(crate) const fn read(file: &[u8], at: usize, spec: TensorSpec) -> Result<Self, FormatError> {
+        let (kind, layer) = (spec.kind, spec.layer as u8);
+        macro_rules! bad {
+            ($field:literal) => {
+                return Err(FormatError::BadTensor { kind, layer, field: $field })
+            };
+        }
+        let words = match entry(file, at) {
+            Some(words) => words,
+            None => {
+                return Err(FormatError::Truncated { need: at + Self::ENTRY, have: file.len() });
+            }
+        };
+        let head = words[0].to_le_bytes();
+        let more = words[1].to_le_bytes();
+        if head[field::KIND] != kind as u8 {
+            bad!("kind");
+        }
+        if head[field::LAYER] != layer {
+            bad!("block");
+        }
+        let dtype = match head[field::DTYPE] {
+            0 if kind.is_norm() => Dtype::Folded,
+            1 if !kind.is_norm() && !matches!(kind, TensorKind::RopeTable) => Dtype::I8,
+            2 if kind.is_norm() || matches!(kind, TensorKind::RopeTable) => Dtype::I16,
+            _ => bad!("dtype"),
+        };
+        if head[field::LAYOUT] != Layout::Rows as u8 {
+            bad!("layout");
+        }
+        let input = match more[field::INPUT - 4] {
+            8 => InputWidth::A8,
+            16 => InputWidth::A16,
+            _ => bad!("input width"),
+        };
+        if words[field::ROWS / 4] as usize != spec.rows {
+            bad!("rows");
+        }
+        if words[field::COLS / 4] as usize != spec.cols {
+            bad!("columns");
+        }
+        let tensor = Self {
+            spec,
+            dtype,
+            layout: Layout::Rows,
+            input,
+            exponent: more[field::EXPONENT - 4] as i8,
+            data: words[field::DATA / 4] as usize,
+            scales: words[field::SCALES / 4] as usize,
+            bias: words[field::BIAS / 4] as usize,
+        };
+        if !inside(file, tensor.data, tensor.data_len()) {
+            bad!("data");
+        }
+        if !inside(file, tensor.scales, tensor.scales_len()) {
+            bad!("scales");
+        }
+        if !inside(file, tensor.bias, tensor.bias_len()) || (tensor.bias != 0 && !kind.is_matrix()) {
+            bad!("bias");
+        }
+        Ok(tensor)
+    }
+
+    /// Writes the entry.
+    pub(crate) fn emit(&self, entry: &mut [u8; Self::ENTRY]) {
+        *entry = [0; Self::ENTRY];
+        entry[field::KIND] = self.spec.kind as u8;
+        entry[field::LAYER] = self.spec.layer as u8;
+        entry[field::DTYPE] = self.dtype as u8;
+        entry[field::LAYOUT] = self.layout as u8;
+        entry[field::INPUT] = self.input as u8;
+        entry[field::EXPONENT] = self.exponent as u8;
+        let mut word = |at: usize, v: usize| {
+            entry[at..at + 4].copy_from_slice(&(v as u32).to_le_bytes());
+        };
+        word(field::ROWS, self.spec.rows);
+        word(field::COLS, self.spec.cols);
+        word(field::DATA, self.data);
+        word(field::SCALES, self.scales);
+        word(field::BIAS, self.bias);
+    }
+}
+
+const fn entry(file: &[u8], at: usize) -> Option<[u32; Tensor::ENTRY / 4]> {
+    let mut words = [0; Tensor::ENTRY / 4];
+    let mut i = 0;
+    while i < words.len() {
+        match read_u32(file, at + 4 * i) {
+            Some(word) => words[i] = word,
+            None => return None,
+        }
+        i += 1;
+    }
+    Some(words)
+}
+
+/// Whether `len` bytes at `at` are aligned and within the file; nothing at all is always inside.
+const fn inside(file: &[u8], at: usize, len: usize) -> bool {
+    len == 0 || (at.is_multiple_of(super::ALIGN) && at != 0 && at <= file.len() && len <= file.len() - at)
+}

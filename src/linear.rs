@@ -1,0 +1,123 @@
+//! A matrix of int8 weights with an f16 scale per row, times a vector.
+
+use crate::format::InputWidth;
+use crate::kernel;
+use crate::shift::{ceil_log2, shift, shift_right};
+use crate::vector::{Scale, a16_bits};
+
+/// A matrix `[rows, columns]` in flash.
+#[derive(Debug, Clone, Copy)]
+pub struct Linear<'m> {
+    /// int8, row after row, each padded with zeros to a multiple of four.
+    pub weights: &'m [i8],
+    /// The bits of an f16 per row, positive and normal.
+    pub scales: &'m [u16],
+    /// Per row, in units of the output; empty where there are none.
+    pub bias: &'m [i32],
+    /// The power of two that the row scales are relative to.
+    pub exponent: i32,
+    /// Columns.
+    pub cols: usize,
+    /// The width of the input.
+    pub input: InputWidth,
+}
+
+/// The f16 with these bits as `mantissa * 2^exponent`, mantissa in `2^10..2^11`.
+#[inline(always)]
+pub const fn f16_parts(h: u16) -> (i32, i32) {
+    ((h & 0x3ff | 0x400) as i32, ((h >> 10) & 31) as i32 - 25)
+}
+
+impl Linear<'_> {
+    /// `y = W x + b` with `frac` fraction bits. `x` comes from `vector::quantize` or a norm and is in the
+    /// order of [`kernel::arrange`].
+    ///
+    /// Each accumulator is shifted to at most 19 bits (a shift that depends on the shape only), multiplied
+    /// by a 12-bit product of row scale and vector scale, and shifted to its place.
+    pub fn forward(&self, x: &[i16], scale: Scale, frac: i32, y: &mut [i32]) {
+        kernel::matvec(self.weights, x, y);
+        let narrowing = self.narrowing();
+        let base = -(narrowing + 15 + self.exponent + scale.exponent + frac);
+        let narrowing = narrowing as u32;
+        // With the f16's exponents in -24..=5 every shift is to the right if the base is at least 6.
+        if base >= 6 {
+            for (y, &h) in y.iter_mut().zip(self.scales) {
+                let (factor, exponent) = combine(h, scale);
+                let product = shift_right(*y, narrowing) * factor;
+                let s = (base - exponent) as u32;
+                *y = shift_right(product, s);
+            }
+        } else {
+            for (y, &h) in y.iter_mut().zip(self.scales) {
+                let (factor, exponent) = combine(h, scale);
+                *y = shift(shift_right(*y, narrowing) * factor, base - exponent);
+            }
+        }
+        for (y, b) in y.iter_mut().zip(self.bias) {
+            *y = y.saturating_add(*b);
+        }
+    }
+
+    /// The shift that takes an accumulator to 19 bits of magnitude: weights have 7 bits, the input its own,
+    /// the sum `ceil(log2(columns))` more.
+    fn narrowing(&self) -> i32 {
+        let input = match self.input {
+            InputWidth::A8 => 7,
+            InputWidth::A16 => a16_bits(self.cols),
+        };
+        ((7 + input + ceil_log2(self.cols)) as i32 - 19).max(0)
+    }
+}
+
+/// The product of a row scale and the vector's mantissa (without its `2^15`) as 12 bits, and its exponent.
+#[inline(always)]
+fn combine(h: u16, scale: Scale) -> (i32, i32) {
+    let (mantissa, exponent) = f16_parts(h);
+    (shift_right(mantissa * scale.mantissa as i32, 15), exponent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vector::quantize;
+
+    #[test]
+    fn products_are_near_the_real_ones() {
+        for (rows, cols) in [(3usize, 5usize), (8, 64), (7, 172), (2, 1030)] {
+            let stride = cols.next_multiple_of(4);
+            let mut weights = vec![0i8; rows * stride];
+            for r in 0..rows {
+                for c in 0..cols {
+                    weights[r * stride + c] = ((r * 31 + c * 17 + r * c) % 255) as i32 as u8 as i8;
+                }
+            }
+            let scales: Vec<u16> =
+                (0..rows).map(|r| half::f16::from_f32(100.0 + 77.0 * r as f32).to_bits()).collect();
+            let bias: Vec<i32> = (0..rows).map(|r| r as i32 * 1000).collect();
+            let values: Vec<i32> = (0..cols).map(|c| ((c * 7919) % 20011) as i32 * 50 - 500_000).collect();
+            for (input, tolerance) in [(InputWidth::A16, 2e-3), (InputWidth::A8, 2e-2)] {
+                let mut x = vec![0i16; stride];
+                let scale = quantize(&values, -18, input, &mut x);
+                kernel::arrange(&mut x);
+                let linear =
+                    Linear { weights: &weights, scales: &scales, bias: &bias, exponent: -20, cols, input };
+                let mut y = vec![0; rows];
+                linear.forward(&x, scale, 16, &mut y);
+                for r in 0..rows {
+                    let s = half::f16::from_bits(scales[r]).to_f64() * 2f64.powi(-20);
+                    let exact: f64 = (0..cols)
+                        .map(|c| {
+                            f64::from(weights[r * stride + c]) * s * f64::from(values[c]) / 2f64.powi(18)
+                        })
+                        .sum();
+                    let size: f64 = 127.0 * s * (cols as f64).sqrt();
+                    let got = f64::from(y[r] - bias[r]) / 65536.0;
+                    assert!(
+                        (got - exact).abs() < tolerance * size + 1e-4,
+                        "{input:?} {r}: {got} wanted {exact}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A model in flash: configuration, weights and tokenizer, read in place.
+
+use crate::format::{
+    Config, Dtype, FormatError, Header, InputWidth, TensorKind, crc32, header, part, read_u16,
+};
+use crate::linear::{Linear, f16_parts};
+use crate::norm::Norm;
+use crate::shift::shift;
+use crate::tokenizer::Tokenizer;
+use crate::workspace::Plan;
+use zerocopy::{FromBytes, Immutable};
+
+#[cfg(target_endian = "big")]
+compile_error!("model files are little-endian and are read in place: big-endian machines cannot use them");
+
+/// A model, borrowed from the bytes of a `.thumb` file.
+///
+/// See [`include_model!`](crate::include_model) for models that are part of the firmware.
+#[derive(Debug, Clone, Copy)]
+pub struct Model<'m> {
+    file: &'m [u8],
+    header: Header,
+    tokenizer: Tokenizer<'m>,
+}
+
+impl<'m> Model<'m> {
+    /// Checks the header, the tensor directory and the tokenizer of a model file. The checksum and the row
+    /// scales, for which all bytes must be read, are left to [`Model::verify`].
+    ///
+    /// `file` must lie at an address that is a multiple of four; [`Session::new`](crate::Session::new) and
+    /// [`Model::verify`] check that.
+    ///
+    /// # Errors
+    /// A [`FormatError`] that says what is wrong. Any bytes are safe to give.
+    ///
+    /// ```
+    /// use thumbformer::{FormatError, Model};
+    /// let refused = Model::from_bytes(b"no model at all").unwrap_err();
+    /// assert_eq!(refused, FormatError::BadMagic { found: *b"no m" });
+    /// ```
+    pub const fn from_bytes(file: &'m [u8]) -> Result<Self, FormatError> {
+        let header = match Header::read(file) {
+            Ok(header) => header,
+            Err(e) => return Err(e),
+        };
+        let section = part(file, header.tokenizer.offset, header.tokenizer.len);
+        let tokenizer = match Tokenizer::from_bytes(section) {
+            Ok(tokenizer) => tokenizer,
+            Err(e) => return Err(e),
+        };
+        if tokenizer.vocab_size() > header.config.vocab_size {
+            return Err(FormatError::BadConfig { field: "vocab_size", found: header.config.vocab_size });
+        }
+        Ok(Self { file, header, tokenizer })
+    }
+
+    /// Reads the whole file: its address, its checksum, and every row scale.
+    ///
+    /// # Errors
+    /// A [`FormatError`] that says what is wrong.
+    pub fn verify(&self) -> Result<(), FormatError> {
+        self.check_alignment()?;
+        let computed = crc32(part(
+            self.file,
+            header::field::CRC.end,
+            self.file.len().saturating_sub(header::field::CRC.end),
+        ));
+        if computed != self.header.crc {
+            return Err(FormatError::BadChecksum { stated: self.header.crc, computed });
+        }
+        for index in 0..self.config().n_tensors() {
+            let tensor = self.header.tensor(self.file, index)?;
+            let (kind, layer) = (tensor.spec.kind, tensor.spec.layer as u8);
+            for row in 0..tensor.scales_len() / 2 {
+                let bits = read_u16(self.file, tensor.scales + 2 * row).unwrap_or(0);
+                let scale = half::f16::from_bits(bits);
+                if !scale.is_normal() || scale.is_sign_negative() {
+                    return Err(FormatError::BadScale { kind, layer, row });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether weights can be read in place.
+    pub(crate) fn check_alignment(&self) -> Result<(), FormatError> {
+        if self.file.as_ptr().addr().is_multiple_of(crate::format::ALIGN) {
+            Ok(())
+        } else {
+            Err(FormatError::Misaligned)
+        }
+    }
+
+    /// The shape of the model.
+    pub const fn config(&self) -> &Config {
+        &self.header.config
+    }
+
+    /// The header.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The bytes of the file.
+    pub const fn file(&self) -> &'m [u8] {
+        self.file
+    }
+
+    /// What lies where in a workspace for this model.
+    pub const fn plan(&self) -> Plan {
+        Plan::new(&self.header.config)
+    }
+
+    /// Bytes that a session with this model needs.
+    pub const fn workspace_len(&self) -> usize {
+        self.plan().bytes()
+    }
+
+    /// The tokenizer.
+    pub const fn tokenizer(&self) -> Tokenizer<'m> {
+        self.tokenizer
+    }
+
+    /// The metadata: UTF-8, a line `key = value` each.
+    pub fn metadata(&self) -> &'m str {
+        let section = self.header.metadata;
+        core::str::from_utf8(part(self.file, section.offset, section.len)).unwrap_or("")
+    }
+
+    /// Fraction bits of the residual stream, of all matrix outputs and of the logits.
+    pub(crate) const fn frac(&self) -> i32 {
+        self.header.frac as i32
+    }
+
+    /// Elements of the file in place.
+    fn elements<T: FromBytes + Immutable>(&self, at: usize, len: usize) -> &'m [T] {
+        <[T]>::ref_from_bytes(part(self.file, at, len)).unwrap_or_default()
+    }
+
+    /// A matrix.
+    pub(crate) fn linear(&self, kind: TensorKind, layer: usize) -> Linear<'m> {
+        match self.header.tensor(self.file, self.config().index_of(kind, layer)) {
+            Ok(t) => Linear {
+                weights: self.elements(t.data, t.data_len()),
+                scales: self.elements(t.scales, t.scales_len()),
+                bias: self.elements(t.bias, t.bias_len()),
+                exponent: i32::from(t.exponent),
+                cols: t.spec.cols,
+                input: t.input,
+            },
+            Err(_) => {
+                Linear { weights: &[], scales: &[], bias: &[], exponent: 0, cols: 1, input: InputWidth::A16 }
+            }
+        }
+    }
+
+    /// A norm.
+    pub(crate) fn norm(&self, kind: TensorKind, layer: usize) -> Norm<'m> {
+        let gain = match self.header.tensor(self.file, self.config().index_of(kind, layer)) {
+            Ok(t) if matches!(t.dtype, Dtype::I16) => {
+                Some((self.elements(t.data, t.data_len()), i32::from(t.exponent)))
+            }
+            _ => None,
+        };
+        Norm { kind: self.config().norm, gain, epsilon: self.header.epsilon }
+    }
+
+    /// The row of the rotary table for a position: cosine and sine of each pair, Q14; empty without one.
+    pub(crate) fn rope(&self, position: usize) -> &'m [i16] {
+        match self.header.tensor(self.file, self.config().index_of(TensorKind::RopeTable, 0)) {
+            Ok(t) if matches!(t.dtype, Dtype::I16) => {
+                let row = 2 * t.spec.cols;
+                self.elements(t.data + position * row, row)
+            }
+            _ => &[],
+        }
+    }
+
+    /// A row of the embedding or of the learned positions, added to `hidden` (saturated).
+    pub(crate) fn add_row(&self, kind: TensorKind, row: usize, hidden: &mut [i32]) {
+        let Ok(t) = self.header.tensor(self.file, self.config().index_of(kind, 0)) else {
+            return;
+        };
+        let weights: &[i8] = self.elements(t.data + row * t.stride(), t.stride());
+        let (mantissa, exponent) = f16_parts(read_u16(self.file, t.scales + 2 * row).unwrap_or(0));
+        let s = -(exponent + i32::from(t.exponent) + self.frac());
+        for (h, &w) in hidden.iter_mut().zip(weights) {
+            *h = h.saturating_add(shift(i32::from(w) * mantissa, s));
+        }
+    }
+}
+
+/// Bytes at an address that is a multiple of 16; what [`include_model!`](crate::include_model) puts models in.
+#[doc(hidden)]
+#[derive(Debug)]
+#[repr(C, align(16))]
+pub struct Aligned<T: ?Sized>(pub T);
+
+/// Embeds a model file in the program: `include_model! { pub static STORIES = "stories.thumb"; }`.
+///
+/// The path is relative to the source file, as for `include_bytes!`. rustc reads the header, the tensor
+/// directory and the tokenizer: a file that is not a model, is damaged there, or is of another version does
+/// not compile. Attributes are passed on, so that a model may be given its own link section.
+#[macro_export]
+macro_rules! include_model {
+    ($(#[$attribute:meta])* $visibility:vis static $name:ident = $path:expr;) => {
+        $(#[$attribute])*
+        $visibility static $name: $crate::Model<'static> = {
+            static FILE: &$crate::model::Aligned<[u8]> = &$crate::model::Aligned(*include_bytes!($path));
+            match $crate::Model::from_bytes(&FILE.0) {
+                Ok(model) => model,
+                Err(error) => panic!("{}", error.message()),
+            }
+        };
+    };
+}
