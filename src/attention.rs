@@ -56,14 +56,7 @@ pub fn attend(
 
 /// Dot products of a query with all keys, as logarithms to base two; returns their fraction bits, at most 16
 /// and as many as leave every shift to the right.
-fn score_all(
-    query: &[i16],
-    unit: i32,
-    frac: i32,
-    rows: &[i8],
-    scales: &[u8],
-    scores: &mut [i32],
-) -> u32 {
+fn score_all(query: &[i16], unit: i32, frac: i32, rows: &[i8], scales: &[u8], scores: &mut [i32]) -> u32 {
     // |dot| < 2^22 head_dim; four bits less of head_dim leave room for the 5 bits of the key's mantissa.
     let narrowing = ceil_log2(query.len()).saturating_sub(4);
     let fraction = (2 * frac - unit - narrowing as i32 - 15).clamp(0, 16);
@@ -177,8 +170,7 @@ mod tests {
                     .collect()
             };
             for n_heads in [1, 2] {
-                let queries: Vec<i16> =
-                    (0..n_heads * head_dim).map(|i| (noise(i, 5) * 8) as i16).collect();
+                let queries: Vec<i16> = (0..n_heads * head_dim).map(|i| (noise(i, 5) * 8) as i16).collect();
                 let mut out = vec![0; queries.len()];
                 attend(&queries, 6, frac, &keys, &values, len, &mut vec![0; seq_len], &mut out);
                 let (k, v) = (real(&keys), real(&values));
@@ -187,7 +179,10 @@ mod tests {
                     let q: Vec<f64> = q.iter().map(|&q| f64::from(q) * 2f64.powi(6 - frac)).collect();
                     for (got, wanted) in out.iter().zip(exact(&q, &k, &v)) {
                         let got = f64::from(*got) * 2f64.powi(-frac);
-                        assert!((got - wanted).abs() < 1.5e-3 * peak, "{head_dim} {len}: {got}, wanted {wanted}");
+                        assert!(
+                            (got - wanted).abs() < 1.5e-3 * peak,
+                            "{head_dim} {len}: {got}, wanted {wanted}"
+                        );
                     }
                 }
             }

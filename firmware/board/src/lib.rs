@@ -56,8 +56,18 @@ impl Board {
     }
 }
 
-/// Ends the program: QEMU exits with 0 for success, with 1 for failure.
+/// Ends the program: QEMU exits with 0 for success, with 1 for failure. A stack that has run into the variables is a
+/// failure.
 pub fn exit(success: bool) -> ! {
+    if success && stack::overflowed() {
+        defmt::error!("the stack has overflowed");
+        end(1)
+    }
+    end(if success { 0 } else { 1 })
+}
+
+/// Ends the program when every message is out.
+fn end(code: i32) -> ! {
     defmt::flush();
-    semihosting::process::exit(if success { 0 } else { 1 })
+    semihosting::process::exit(code)
 }

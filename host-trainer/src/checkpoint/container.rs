@@ -84,10 +84,7 @@ impl Container {
     pub fn parse(&self) -> Result<(SafeTensors<'_>, BTreeMap<String, String>)> {
         let found = self.bytes.len();
         if let Some(wanted) = wanted_len(&self.bytes) {
-            ensure!(
-                found == wanted,
-                "length: found {found} bytes, wanted {wanted}"
-            );
+            ensure!(found == wanted, "length: found {found} bytes, wanted {wanted}");
         }
         let malformed = |error| anyhow!("not a safetensors file: {error}");
         let tensors = SafeTensors::deserialize(&self.bytes).map_err(malformed)?;
@@ -108,15 +105,9 @@ fn wanted_len(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Copies an f32 tensor, whose shape must be the given one, to `values`.
-pub fn read_f32(
-    tensors: &SafeTensors<'_>,
-    name: &str,
-    shape: &[usize],
-    values: &mut [f32],
-) -> Result<()> {
-    let tensor = tensors
-        .tensor(name)
-        .map_err(|_| anyhow!("tensor {name}: found none, wanted f32 {shape:?}"))?;
+pub fn read_f32(tensors: &SafeTensors<'_>, name: &str, shape: &[usize], values: &mut [f32]) -> Result<()> {
+    let tensor =
+        tensors.tensor(name).map_err(|_| anyhow!("tensor {name}: found none, wanted f32 {shape:?}"))?;
     ensure!(
         tensor.dtype() == Dtype::F32 && tensor.shape() == shape,
         "tensor {name}: found {:?} {:?}, wanted F32 {shape:?}",
