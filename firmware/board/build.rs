@@ -22,7 +22,7 @@ fn board(target: &str) -> Result<&'static Board, Box<dyn Error>> {
         return boards::for_target(target)
             .ok_or_else(|| format!("no board of boards.toml has the target {target}").into());
     };
-    let board = boards::find(&name)?;
+    let board = boards::find(&name).map_err(|error| error.to_string())?;
     if board.target != target {
         return Err(format!("{name} needs --target {}, not {target}", board.target).into());
     }
