@@ -9,9 +9,7 @@ use std::{env, fs};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!(
-        r#"cargo::rustc-check-cfg=cfg(thumbformer_kernel, values("portable", "vector", "dsp", "mve"))"#
-    );
+    println!(r#"cargo::rustc-check-cfg=cfg(thumbformer_kernel, values("portable", "vector", "dsp", "mve"))"#);
     if env::var_os("CARGO_CFG_THUMBFORMER_KERNEL").is_none() {
         println!(r#"cargo::rustc-cfg=thumbformer_kernel="{}""#, choose());
     }
@@ -47,11 +45,7 @@ fn assembles(instruction: &str) -> bool {
 fn probe(instruction: &str) -> Option<bool> {
     let out_dir = env::var_os("OUT_DIR")?;
     let source = Path::new(&out_dir).join("probe.rs");
-    fs::write(
-        &source,
-        format!("#![no_std]\ncore::arch::global_asm!(\"{instruction}\");\n"),
-    )
-    .ok()?;
+    fs::write(&source, format!("#![no_std]\ncore::arch::global_asm!(\"{instruction}\");\n")).ok()?;
     let rustc = env::var_os("RUSTC")?;
     // Cargo calls a wrapper with rustc's path as the first argument.
     let mut command = match env::var_os("RUSTC_WRAPPER").filter(|wrapper| !wrapper.is_empty()) {
@@ -63,13 +57,7 @@ fn probe(instruction: &str) -> Option<bool> {
         None => Command::new(rustc),
     };
     command
-        .args([
-            "--crate-name=probe",
-            "--crate-type=lib",
-            "--edition=2024",
-            "--emit=obj",
-            "--target",
-        ])
+        .args(["--crate-name=probe", "--crate-type=lib", "--edition=2024", "--emit=obj", "--target"])
         .arg(env::var_os("TARGET")?)
         .arg("--out-dir")
         .arg(out_dir)

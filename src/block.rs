@@ -5,7 +5,7 @@
 //! with one scale, and write i32 with `frac` fraction bits.
 
 use crate::activation;
-use crate::attention::{attend, rotate};
+use crate::attention::{Scratch, attend, rotate};
 use crate::format::{InputWidth, Positions, TensorKind};
 use crate::kernel;
 use crate::linear::Linear;
@@ -26,7 +26,7 @@ pub fn embed(model: &Model<'_>, token: u16, position: usize, memory: &mut Memory
 pub fn attention(model: &Model<'_>, layer: usize, position: usize, memory: &mut Memory<'_>) {
     let config = model.config();
     let (dim, kv_dim, frac) = (config.dim, config.kv_dim(), model.frac());
-    let Memory { hidden, scratch, vector, cache, .. } = memory;
+    let Memory { hidden, scratch, vector, weights, cache, .. } = memory;
     let (vector, _) = split(vector, dim.next_multiple_of(4));
 
     let wq = model.linear(TensorKind::Wq, layer);
@@ -49,7 +49,8 @@ pub fn attention(model: &Model<'_>, layer: usize, position: usize, memory: &mut 
     let unit = to_15_bits(q, vector, turns);
 
     let (out, scores) = split(scratch, dim); // [n_heads, head_dim], [seq_len]
-    attend(split(vector, dim).0, unit, frac, &keys, &values, position + 1, scores, out);
+    let queries = split(vector, dim).0;
+    attend(queries, unit, frac, (&keys, &values), position + 1, Scratch { scores, weights }, out);
     add_product(&model.linear(TensorKind::Wo, layer), out, -frac, vector, frac, hidden);
 }
 

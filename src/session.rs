@@ -54,8 +54,8 @@ impl<'a> Session<'a> {
         self.position
     }
 
-    /// The tokens in the context window (little more than `u16` ids), oldest first.
-    pub fn history(&self) -> &[u16] {
+    /// The tokens in the context window, oldest first.
+    pub fn history(&self) -> &[Token] {
         self.memory.history.get(..self.position).unwrap_or_default()
     }
 
@@ -146,7 +146,7 @@ impl<'a> Session<'a> {
         self.memory.history.copy_within(self.position - last..self.position, first);
         self.position = 0;
         for i in 0..first + last {
-            let token = Token(self.memory.history.get(i).copied().unwrap_or_default());
+            let token = self.memory.history.get(i).copied().unwrap_or_default();
             self.feed(token, i + 1 == first + last);
         }
         Ok(())
@@ -189,7 +189,7 @@ impl<'a> Session<'a> {
             }
         }
         if let Some(place) = memory.history.get_mut(self.position) {
-            *place = token.0;
+            *place = token;
         }
         self.position += 1;
         None

@@ -3,6 +3,7 @@
 use crate::cache::KvCache;
 use crate::error::Error;
 use crate::format::{Config, align};
+use crate::token::Token;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Memory for a session: `Workspace<{ MODEL.workspace_len() }>` is exact to the byte.
@@ -43,6 +44,8 @@ pub struct Plan {
     pub scratch: usize,
     /// The input vector of a matrix, i16: the widest there is.
     pub vector: usize,
+    /// Softmax weights of one head, i16: `seq_len`.
+    pub weights: usize,
     /// Keys, int8 `[n_layers, n_kv_heads, seq_len, head_dim]`; the values have as many.
     pub cache: usize,
     /// Tokens in the context window, u16: `seq_len`.
@@ -65,6 +68,7 @@ impl Plan {
             hidden: config.dim,
             scratch: max(max(attention, mlp), config.vocab_size),
             vector: align(max(config.dim, config.hidden_dim)),
+            weights: align(config.seq_len),
             cache: positions * config.head_dim(),
             history: config.seq_len,
             scales: positions,
@@ -78,7 +82,9 @@ impl Plan {
 
     /// Bytes of the whole workspace.
     pub const fn bytes(&self) -> usize {
-        4 * (self.hidden + self.scratch) + 2 * (self.vector + self.history) + self.cache_bytes()
+        4 * (self.hidden + self.scratch)
+            + 2 * (self.vector + self.weights + self.history)
+            + self.cache_bytes()
     }
 }
 
@@ -91,10 +97,12 @@ pub(crate) struct Memory<'a> {
     pub scratch: &'a mut [i32],
     /// The input of a matrix.
     pub vector: &'a mut [i16],
+    /// Softmax weights of one head, `[seq_len]`.
+    pub weights: &'a mut [i16],
     /// Keys and values of all blocks.
     pub cache: KvCache<'a>,
     /// The tokens at the positions of the cache.
-    pub history: &'a mut [u16],
+    pub history: &'a mut [Token],
 }
 
 impl<'a> Memory<'a> {
@@ -109,6 +117,7 @@ impl<'a> Memory<'a> {
         let hidden = take(&mut rest, plan.hidden, short)?;
         let scratch = take(&mut rest, plan.scratch, short)?;
         let vector = take(&mut rest, plan.vector, short)?;
+        let weights = take(&mut rest, plan.weights, short)?;
         let keys = take(&mut rest, plan.cache, short)?;
         let values = take(&mut rest, plan.cache, short)?;
         let history = take(&mut rest, plan.history, short)?;
@@ -123,7 +132,7 @@ impl<'a> Memory<'a> {
             seq_len: config.seq_len,
             head_dim: config.head_dim(),
         };
-        Ok(Self { hidden, scratch, vector, cache, history })
+        Ok(Self { hidden, scratch, vector, weights, cache, history })
     }
 }
 

@@ -23,25 +23,15 @@ pub struct AdamW {
 impl AdamW {
     /// The usual rates for language models, 0.9 and 0.95, with moments of zero.
     pub fn new(len: usize, weight_decay: f32) -> Self {
-        Self {
-            beta1: 0.9,
-            beta2: 0.95,
-            eps: 1e-8,
-            weight_decay,
-            m: vec![0.0; len],
-            v: vec![0.0; len],
-        }
+        Self { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay, m: vec![0.0; len], v: vec![0.0; len] }
     }
 
     /// Takes step number `step`, counted from one, along a gradient of the parameters' layout.
     pub fn update(&mut self, params: &mut Params, grad: &[f32], learning_rate: f32, step: u64) {
         let correction = |beta: f32| (1.0 - libm::pow(f64::from(beta), step as f64)) as f32;
         let (first, second) = (correction(self.beta1), correction(self.beta2));
-        let tensors: Vec<_> = params
-            .tensors()
-            .iter()
-            .map(|tensor| (tensor.range.clone(), tensor.is_matrix()))
-            .collect();
+        let tensors: Vec<_> =
+            params.tensors().iter().map(|tensor| (tensor.range.clone(), tensor.is_matrix())).collect();
         for (range, is_matrix) in tensors {
             let decay = if is_matrix { self.weight_decay } else { 0.0 };
             let keep = 1.0 - learning_rate * decay;
@@ -87,19 +77,13 @@ mod tests {
     fn a_first_step_is_the_learning_rate_long_and_only_matrices_decay() {
         let before = params();
         let mut after = before.clone();
-        let grad: Vec<f32> = (0..before.values.len())
-            .map(|i| if i % 2 == 0 { 3.0 } else { -0.01 })
-            .collect();
+        let grad: Vec<f32> = (0..before.values.len()).map(|i| if i % 2 == 0 { 3.0 } else { -0.01 }).collect();
         AdamW::new(grad.len(), 0.5).update(&mut after, &grad, 0.1, 1);
         for tensor in before.tensors() {
             for i in tensor.range.clone() {
                 let kept = if tensor.is_matrix() { 0.95 } else { 1.0 };
                 let expected = before.values[i] * kept - 0.1 * grad[i].signum();
-                assert!(
-                    (after.values[i] - expected).abs() < 1e-5,
-                    "{} {i}",
-                    tensor.name
-                );
+                assert!((after.values[i] - expected).abs() < 1e-5, "{} {i}", tensor.name);
             }
         }
     }

@@ -30,21 +30,14 @@ mod tests {
 
     #[test]
     fn rises_then_falls() {
-        let schedule = Schedule {
-            peak: 1.0,
-            last: 0.1,
-            warmup: 0.2,
-        };
+        let schedule = Schedule { peak: 1.0, last: 0.1, warmup: 0.2 };
         assert_eq!(schedule.rate(0.0), 0.0);
         assert_eq!(schedule.rate(0.1), 0.5);
         assert_eq!(schedule.rate(0.2), 1.0);
         assert!((schedule.rate(0.6) - 0.55).abs() < 1e-6);
         assert!((schedule.rate(1.0) - 0.1).abs() < 1e-6);
         assert_eq!(schedule.rate(2.0), schedule.rate(1.0));
-        let constant = Schedule {
-            warmup: 1.0,
-            ..schedule
-        };
+        let constant = Schedule { warmup: 1.0, ..schedule };
         assert_eq!(constant.rate(0.5), 0.5);
     }
 }

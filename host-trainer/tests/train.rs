@@ -46,10 +46,8 @@ fn a_run_learns_and_leaves_its_files() {
     let (loss, _) = loss_f32(&saved.model, &held_out, 24).unwrap();
     assert_eq!(loss, valid_loss);
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let lines: Vec<serde_json::Value> = metrics
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<serde_json::Value> =
+        metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 60 + 3);
     assert_eq!(lines[20]["valid_tokens"], 480);
     let written = fs::read_to_string(run.join("config.toml")).unwrap();
@@ -82,12 +80,7 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     assert_eq!(outcome.steps, 12);
 
     let model = |run: &std::path::Path| {
-        checkpoint::load(&run.join("model.safetensors"))
-            .unwrap()
-            .model
-            .params()
-            .values
-            .clone()
+        checkpoint::load(&run.join("model.safetensors")).unwrap().model.params().values.clone()
     };
     assert_eq!(model(&whole), model(&parts));
     let len = model(&whole).len();
@@ -97,9 +90,7 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     let steps = |run: &std::path::Path| -> Vec<_> {
         let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
         let values = text.lines().map(|line| serde_json::from_str(line).unwrap());
-        values
-            .map(|v: serde_json::Value| (v["step"].clone(), v["loss"].clone()))
-            .collect()
+        values.map(|v: serde_json::Value| (v["step"].clone(), v["loss"].clone())).collect()
     };
     assert_eq!(steps(&whole), steps(&parts));
 }

@@ -29,21 +29,11 @@ pub use super::rows::add_weighted_rows;
 fn blocks(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) -> usize {
     let (x, odd) = x.as_chunks();
     let columns = x.len();
-    if columns == 0
-        || stride == 0
-        || !odd.is_empty()
-        || !stride.is_multiple_of(4)
-        || stride / 4 < columns
-    {
+    if columns == 0 || stride == 0 || !odd.is_empty() || !stride.is_multiple_of(4) || stride / 4 < columns {
         return 0;
     }
     let mut done = 0;
-    for (block, y) in weights
-        .as_chunks()
-        .0
-        .chunks(stride)
-        .zip(y.as_chunks_mut::<4>().0)
-    {
+    for (block, y) in weights.as_chunks().0.chunks(stride).zip(y.as_chunks_mut::<4>().0) {
         let Some((a, block)) = block.split_at_checked(stride / 4) else {
             break;
         };

@@ -2,16 +2,12 @@
 
 /// The whole rows of `columns` elements, `stride` apart; none where `stride` is less than `columns`.
 pub fn rows(matrix: &[i8], stride: usize, columns: usize) -> impl Iterator<Item = &[i8]> {
-    matrix
-        .chunks(stride.max(1))
-        .map_while(move |row| row.get(..columns))
+    matrix.chunks(stride.max(1)).map_while(move |row| row.get(..columns))
 }
 
 /// How many of these rows there are in `len` elements.
 pub fn count(len: usize, stride: usize, columns: usize) -> usize {
-    let before_last = len
-        .checked_sub(columns)
-        .and_then(|room| room.checked_div(stride));
+    let before_last = len.checked_sub(columns).and_then(|room| room.checked_div(stride));
     match before_last {
         Some(before_last) if stride >= columns => before_last + 1,
         _ => 0,

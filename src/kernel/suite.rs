@@ -74,10 +74,8 @@ const UNTOUCHED: i32 = i32::MAX - 1000;
 const MAX_WEIGHTS: usize = 2064;
 
 /// Every tail of the blocked loops (groups of 32, 8 and 4), the shapes of small models, the accumulator's bound.
-const COLUMNS: &[usize] = &[
-    4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 64, 68, 96, 100, 128, 172, 220, 256, 288, 344, 508,
-    512, 516,
-];
+const COLUMNS: &[usize] =
+    &[4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 64, 68, 96, 100, 128, 172, 220, 256, 288, 344, 508, 512, 516];
 
 /// (columns, stride) of heads in a cache, and of what only the slow paths take.
 const STRIDED: &[(usize, usize)] = &[
@@ -136,13 +134,7 @@ struct Case {
 impl Case {
     /// Rows one after the other.
     fn packed(rows: usize, columns: usize) -> Self {
-        Case {
-            rows,
-            columns,
-            stride: columns,
-            byte_offset: 0,
-            offset: 0,
-        }
+        Case { rows, columns, stride: columns, byte_offset: 0, offset: 0 }
     }
 }
 
@@ -159,10 +151,7 @@ struct Bench {
 impl Bench {
     /// The next number of a linear congruential generator (Numerical Recipes), its high half.
     fn next(&mut self) -> i16 {
-        self.random = self
-            .random
-            .wrapping_mul(1_664_525)
-            .wrapping_add(1_013_904_223);
+        self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (self.random >> 16) as i16
     }
 
@@ -183,12 +172,7 @@ impl Bench {
 
     /// Compares one product.
     fn product(&mut self, kernel: &Kernel, case: Case) -> Result<(), Failure> {
-        let Case {
-            rows,
-            columns,
-            stride,
-            ..
-        } = case;
+        let Case { rows, columns, stride, .. } = case;
         let weights = &self.weights.0[case.byte_offset..];
         let x = &mut self.x.0[case.offset..][..columns];
         let mut expected = [UNTOUCHED; MAX_ROWS + 3];
@@ -198,19 +182,11 @@ impl Bench {
         (kernel.arrange)(x);
         let end = (rows - 1) * stride + columns;
         // An output as long as the matrix, a longer one, and a matrix without its last byte, which has one row less.
-        for (length, end, whole) in [
-            (rows, end, rows),
-            (rows + 2, end, rows),
-            (rows, end - 1, rows - 1),
-        ] {
+        for (length, end, whole) in [(rows, end, rows), (rows + 2, end, rows), (rows, end - 1, rows - 1)] {
             let mut found = [UNTOUCHED; MAX_ROWS + 3];
             (kernel.matvec_strided)(&weights[..end], stride, x, &mut found[..length]);
             for row in 0..found.len() {
-                let expected = if row < whole {
-                    expected[row]
-                } else {
-                    UNTOUCHED
-                };
+                let expected = if row < whole { expected[row] } else { UNTOUCHED };
                 kernel.compare(case, row, expected, found[row])?;
             }
         }
@@ -219,32 +195,17 @@ impl Bench {
 
     /// Compares one sum of weighted rows.
     fn weighted_sum(&mut self, kernel: &Kernel, case: Case) -> Result<(), Failure> {
-        let Case {
-            rows,
-            columns,
-            stride,
-            ..
-        } = case;
+        let Case { rows, columns, stride, .. } = case;
         let values = &self.weights.0[case.byte_offset..];
         let weights = &self.x.0[case.offset..];
         let end = (rows - 1) * stride + columns;
         // As many weights as rows, more of them, and values without their last byte, which are one row less.
-        for (length, end, whole) in [
-            (rows, end, rows),
-            (rows + 2, end, rows),
-            (rows, end - 1, rows - 1),
-        ] {
+        for (length, end, whole) in [(rows, end, rows), (rows + 2, end, rows), (rows, end - 1, rows - 1)] {
             let mut found = [UNTOUCHED; MAX_SUMS + 4];
-            (kernel.add_weighted_rows)(
-                &values[..end],
-                stride,
-                &weights[..length],
-                &mut found[..columns],
-            );
+            (kernel.add_weighted_rows)(&values[..end], stride, &weights[..length], &mut found[..columns]);
             for (column, &found) in found.iter().enumerate() {
                 let rows = if column < columns { whole } else { 0 };
-                let expected =
-                    reference::weighted_sum(values, stride, &weights[..rows], column, UNTOUCHED);
+                let expected = reference::weighted_sum(values, stride, &weights[..rows], column, UNTOUCHED);
                 kernel.compare(case, column, expected, found)?;
             }
         }
@@ -253,13 +214,7 @@ impl Bench {
 }
 
 impl Kernel {
-    fn compare(
-        &self,
-        case: Case,
-        element: usize,
-        expected: i32,
-        found: i32,
-    ) -> Result<(), Failure> {
+    fn compare(&self, case: Case, element: usize, expected: i32, found: i32) -> Result<(), Failure> {
         if expected == found {
             return Ok(());
         }
@@ -278,11 +233,8 @@ impl Kernel {
 /// Runs the suite on one kernel.
 fn check(kernel: &Kernel) -> Result<u32, Failure> {
     let mut cases = 0;
-    let mut bench = Bench {
-        weights: Aligned([0; MAX_WEIGHTS + 4]),
-        x: Aligned([0; MAX_COLUMNS + 2]),
-        random: 1,
-    };
+    let mut bench =
+        Bench { weights: Aligned([0; MAX_WEIGHTS + 4]), x: Aligned([0; MAX_COLUMNS + 2]), random: 1 };
     for &fill in FILLS {
         for &columns in COLUMNS {
             for rows in (1..=MAX_ROWS).filter(|rows| rows * columns <= MAX_WEIGHTS) {
@@ -294,10 +246,7 @@ fn check(kernel: &Kernel) -> Result<u32, Failure> {
         for &(columns, stride) in STRIDED {
             for rows in 1..=MAX_ROWS {
                 bench.fill(fill);
-                let case = Case {
-                    stride,
-                    ..Case::packed(rows, columns)
-                };
+                let case = Case { stride, ..Case::packed(rows, columns) };
                 bench.weighted_sum(kernel, case)?;
                 bench.product(kernel, case)?;
                 cases += 2;
@@ -307,11 +256,7 @@ fn check(kernel: &Kernel) -> Result<u32, Failure> {
     for (byte_offset, offset) in [(1, 0), (2, 0), (3, 0), (0, 1), (3, 1)] {
         for rows in 1..=MAX_ROWS {
             bench.fill(Fill::Random);
-            let case = Case {
-                byte_offset,
-                offset,
-                ..Case::packed(rows, 44)
-            };
+            let case = Case { byte_offset, offset, ..Case::packed(rows, 44) };
             bench.weighted_sum(kernel, case)?;
             bench.product(kernel, case)?;
             cases += 2;

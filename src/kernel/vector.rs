@@ -16,10 +16,7 @@ pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
         return y.fill(0);
     }
     for (row, sum) in rows(weights, stride, x.len()).zip(y) {
-        let products = row
-            .iter()
-            .zip(x)
-            .map(|(&w, &x)| i32::from(w) * i32::from(x));
+        let products = row.iter().zip(x).map(|(&w, &x)| i32::from(w) * i32::from(x));
         *sum = products.fold(0, i32::wrapping_add);
     }
 }

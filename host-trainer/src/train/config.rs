@@ -99,34 +99,21 @@ impl TrainConfig {
         let t = &self.training;
         self.budget()?;
         ensure!(t.batch > 0, "batch: found 0, wanted at least 1");
-        ensure!(
-            t.eval_interval > 0,
-            "eval_interval: found 0, wanted at least 1"
-        );
+        ensure!(t.eval_interval > 0, "eval_interval: found 0, wanted at least 1");
         for (name, found) in [("learning_rate", t.learning_rate), ("clip", t.clip)] {
             let usable = found > 0.0 && found.is_finite();
             ensure!(usable, "{name}: found {found}, wanted a positive number");
         }
-        for (name, found) in [
-            ("final_rate", t.final_rate),
-            ("warmup", t.warmup),
-            ("weight_decay", t.weight_decay),
-        ] {
+        for (name, found) in
+            [("final_rate", t.final_rate), ("warmup", t.warmup), ("weight_decay", t.weight_decay)]
+        {
             let usable = (0.0..=1.0).contains(&found);
             ensure!(usable, "{name}: found {found}, wanted 0 to 1");
         }
         let usable = (0.0..1.0).contains(&t.dropout);
-        ensure!(
-            usable,
-            "dropout: found {}, wanted 0 to less than 1",
-            t.dropout
-        );
+        ensure!(usable, "dropout: found {}, wanted 0 to less than 1", t.dropout);
         let usable = t.checkpoint_seconds >= 0.0;
-        ensure!(
-            usable,
-            "checkpoint_seconds: found {}, wanted 0 or more",
-            t.checkpoint_seconds
-        );
+        ensure!(usable, "checkpoint_seconds: found {}, wanted 0 or more", t.checkpoint_seconds);
         Ok(())
     }
 
@@ -172,20 +159,11 @@ mod tests {
             ("", "found neither steps nor minutes"),
             ("steps = 1\nminutes = 1.0", "found steps and minutes"),
             ("steps = 0", "steps: found 0, wanted at least 1"),
-            (
-                "minutes = -1.0",
-                "minutes: found -1, wanted a positive number",
-            ),
+            ("minutes = -1.0", "minutes: found -1, wanted a positive number"),
             ("steps = 1\nbatch = 0", "batch: found 0"),
-            (
-                "steps = 1\ndropout = 1.0",
-                "dropout: found 1, wanted 0 to less than 1",
-            ),
+            ("steps = 1\ndropout = 1.0", "dropout: found 1, wanted 0 to less than 1"),
             ("steps = 1\nlearning_rate = nan", "learning_rate: found NaN"),
-            (
-                "steps = 1\nwarmup = 1.5",
-                "warmup: found 1.5, wanted 0 to 1",
-            ),
+            ("steps = 1\nwarmup = 1.5", "warmup: found 1.5, wanted 0 to 1"),
         ];
         for (training, message) in cases {
             let error = parse(training).validate().unwrap_err().to_string();

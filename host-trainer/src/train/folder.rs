@@ -37,13 +37,9 @@ impl RunFolder {
         let file = path.join(CONFIG);
         let text = fs::read_to_string(&file)
             .with_context(|| format!("{}: found no run to resume", file.display()))?;
-        let before: TrainConfig =
-            toml::from_str(&text).with_context(|| format!("{}", file.display()))?;
+        let before: TrainConfig = toml::from_str(&text).with_context(|| format!("{}", file.display()))?;
         if before.model != config.model {
-            bail!(
-                "{}: found another [model] than the one to resume",
-                file.display()
-            );
+            bail!("{}: found another [model] than the one to resume", file.display());
         }
         let state = State::load(&path.join(STATE), len)?;
         forget_after(&path.join(METRICS), state.step)?;
@@ -62,8 +58,7 @@ impl RunFolder {
 
     /// Adds a line to the metrics.
     pub fn record(&mut self, line: &Value) -> Result<()> {
-        writeln!(self.metrics, "{line}")
-            .with_context(|| format!("{}", self.path.join(METRICS).display()))
+        writeln!(self.metrics, "{line}").with_context(|| format!("{}", self.path.join(METRICS).display()))
     }
 
     /// Writes the state, then the model.
@@ -91,10 +86,6 @@ fn forget_after(metrics: &Path, step: u64) -> Result<()> {
         let value: Option<Value> = serde_json::from_str(line).ok();
         value.is_some_and(|value| value["step"].as_u64().is_some_and(|s| s <= step))
     };
-    let kept: String = text
-        .lines()
-        .filter(done)
-        .flat_map(|line| [line, "\n"])
-        .collect();
+    let kept: String = text.lines().filter(done).flat_map(|line| [line, "\n"]).collect();
     write_atomically(metrics, &[kept.as_bytes()])
 }

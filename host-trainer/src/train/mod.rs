@@ -72,15 +72,8 @@ pub fn train(
     } else {
         RunFolder::create(run_dir, &config)?
     };
-    let mut run = Run {
-        trainer,
-        folder,
-        config,
-        valid_tokens,
-        tokenizer,
-        best_loss,
-        progress: Progress::new(),
-    };
+    let mut run =
+        Run { trainer, folder, config, valid_tokens, tokenizer, best_loss, progress: Progress::new() };
     let outcome = run.until_stopped(train_tokens);
     run.progress.finish();
     outcome
@@ -158,8 +151,7 @@ impl Run<'_> {
         drop(listener);
         let interrupted = self.trainer.fraction() < 1.0;
         let valid_loss = if interrupted {
-            self.progress
-                .note("interrupted; the run is saved and can be resumed");
+            self.progress.note("interrupted; the run is saved and can be resumed");
             None
         } else {
             self.evaluate(usize::MAX)?
@@ -181,18 +173,14 @@ impl Run<'_> {
             return Ok(None);
         }
         let seq_len = self.config.model.config.seq_len;
-        let len = self
-            .valid_tokens
-            .len()
-            .min(limit.max(seq_len).saturating_add(1));
+        let len = self.valid_tokens.len().min(limit.max(seq_len).saturating_add(1));
         let threads = self.config.training.threads;
         let tokens = &self.valid_tokens[..len];
         let (loss, count) = loss_on_threads(self.trainer.model(), tokens, seq_len, threads)?;
         self.best_loss = self.best_loss.min(loss);
         let step = self.trainer.step();
-        self.progress.note(&format!(
-            "step {step}  validation loss {loss:.4} nats per token ({count} tokens)"
-        ));
+        self.progress
+            .note(&format!("step {step}  validation loss {loss:.4} nats per token ({count} tokens)"));
         self.folder.record(&json!({
             "step": step,
             "valid_loss": loss,

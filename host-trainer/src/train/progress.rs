@@ -38,10 +38,7 @@ impl Progress {
             bar.set_style(style.expect("a valid template"));
             bar
         });
-        Self {
-            bar,
-            last_line: None,
-        }
+        Self { bar, last_line: None }
     }
 
     /// Shows a moment, or on plain output one every few seconds.
@@ -60,10 +57,7 @@ impl Progress {
                 bar.set_position((moment.fraction * TICKS as f64) as u64);
                 bar.set_message(text);
             }
-            None if self
-                .last_line
-                .is_none_or(|last| last.elapsed() > BETWEEN_LINES) =>
-            {
+            None if self.last_line.is_none_or(|last| last.elapsed() > BETWEEN_LINES) => {
                 eprintln!("{:3.0}%  {text}", moment.fraction * 100.0);
                 self.last_line = Some(Instant::now());
             }

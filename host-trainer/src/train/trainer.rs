@@ -95,10 +95,7 @@ impl Trainer {
             state.seed
         );
         let (found, wanted) = (state.params.len(), self.optimizer.m.len());
-        ensure!(
-            found == wanted,
-            "parameters: found {found}, wanted {wanted}"
-        );
+        ensure!(found == wanted, "parameters: found {found}, wanted {wanted}");
         self.model.params_mut().values = state.params;
         self.optimizer.m = state.m;
         self.optimizer.v = state.v;
@@ -152,9 +149,7 @@ impl Trainer {
         let t = &self.config.training;
         let (batch, seq_len) = (t.batch, self.config.model.config.seq_len);
         let mut random = Random::keyed(&[t.seed, BATCH_STREAM, self.step]);
-        let starts: Vec<usize> = (0..batch)
-            .map(|_| random.below(tokens.len() - seq_len))
-            .collect();
+        let starts: Vec<usize> = (0..batch).map(|_| random.below(tokens.len() - seq_len)).collect();
 
         let scale = 1.0 / (batch * seq_len) as f32;
         let (model, step, threads) = (&self.model, self.step, self.workers.len());
@@ -163,10 +158,7 @@ impl Trainer {
             worker.loss = 0.0;
             for i in (first..batch).step_by(threads) {
                 let key = [t.seed, DROPOUT_STREAM, step, i as u64];
-                let dropout = Dropout {
-                    rate: t.dropout,
-                    key: Random::keyed(&key).next_u64(),
-                };
+                let dropout = Dropout { rate: t.dropout, key: Random::keyed(&key).next_u64() };
                 let inputs = &tokens[starts[i]..][..seq_len];
                 let targets = &tokens[starts[i] + 1..][..seq_len];
                 let Worker { memory, grad, .. } = worker;
@@ -197,12 +189,7 @@ impl Trainer {
         let rate = self.schedule.rate(fraction as f32);
         self.step += 1;
         let worker = &self.workers[0];
-        self.optimizer
-            .update(self.model.params_mut(), &worker.grad, rate, self.step);
-        Ok(StepReport {
-            loss,
-            rate,
-            grad_norm,
-        })
+        self.optimizer.update(self.model.params_mut(), &worker.grad, rate, self.step);
+        Ok(StepReport { loss, rate, grad_norm })
     }
 }
