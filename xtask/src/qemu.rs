@@ -115,6 +115,8 @@ pub struct Report {
     pub workspace: u32,
     /// The most bytes that the stack held.
     pub stack: u32,
+    /// The name of the kernels.
+    pub kernel: String,
 }
 
 impl Report {
@@ -135,6 +137,7 @@ impl Report {
             decode: number("decode")?,
             workspace: number("workspace")?,
             stack: number("stack")?,
+            kernel: text("kernel")?.to_owned(),
         })
     }
 }

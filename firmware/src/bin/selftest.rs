@@ -3,11 +3,13 @@
 #![no_main]
 
 use board::Board;
+use thumbformer::kernel;
 
 #[board::entry]
 fn main() -> ! {
     let _board = Board::take();
     instructions_are_counted();
+    kernels_compute_what_the_reference_does();
     board::exit(true)
 }
 
@@ -26,5 +28,13 @@ fn instructions_are_counted() {
         let off = count(n).abs_diff(expected);
         let wraps = u64::from(n / 3_000_000);
         assert!(off <= 4 + 10 * wraps, "{expected} instructions, {off} off");
+    }
+}
+
+/// Every kernel that this processor can run gives the numbers of the obvious loops.
+fn kernels_compute_what_the_reference_does() {
+    match kernel::selftest() {
+        Ok(products) => defmt::info!("{=str} and others: {} products", kernel::NAME, products),
+        Err(failure) => panic!("{failure:?}"),
     }
 }

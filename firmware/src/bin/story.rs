@@ -3,12 +3,44 @@
 #![no_main]
 
 use board::Board;
+use static_cell::ConstStaticCell;
+use thumbformer::{Sampler, Workspace, include_model, kernel};
+
+include_model! { static MODEL = concat!(env!("OUT_DIR"), "/model.thumb"); }
+static RAM: ConstStaticCell<Workspace<{ MODEL.workspace_len() }>> = ConstStaticCell::new(Workspace::new());
+
+const MAX_TOKENS: u32 = 64;
 
 #[board::entry]
 fn main() -> ! {
     let mut board = Board::take();
     defmt::info!("story on {=str}", board::NAME);
-    let report = app::story(&mut board.uart, board::instructions).unwrap();
-    defmt::println!("report {} stack={}", report, board::stack_high_water());
-    board::exit(true)
+    let mut sampler = Sampler::greedy();
+    match app::story(
+        &mut board.uart,
+        &MODEL,
+        RAM.take().as_mut(),
+        &mut sampler,
+        MAX_TOKENS,
+        board::instructions,
+    ) {
+        Ok(report) => {
+            defmt::println!(
+                "report prompt={} tokens={} digest={=u64:016x} prefill={} decode={} workspace={} stack={} kernel={=str}",
+                report.prompt,
+                report.tokens,
+                report.digest.value(),
+                report.prefill,
+                report.decode,
+                report.workspace,
+                board::stack_high_water(),
+                kernel::NAME,
+            );
+            board::exit(true)
+        }
+        Err(error) => {
+            defmt::error!("{}", defmt::Display2Format(&error));
+            board::exit(false)
+        }
+    }
 }
