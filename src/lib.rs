@@ -6,6 +6,7 @@ mod activation;
 mod attention;
 mod block;
 mod cache;
+mod digest;
 pub mod error;
 pub mod fixed;
 pub mod format;
@@ -24,6 +25,7 @@ mod utf8_stream;
 mod vector;
 pub mod workspace;
 
+pub use digest::Digest;
 pub use error::Error;
 pub use format::{Activation, Config, FormatError, NormKind, Positions};
 pub use logits::Logits;

@@ -1,6 +1,8 @@
 //! The host side of thumbformer: everything that happens before the model file.
 
 pub mod checkpoint;
+pub mod cli;
+pub mod device;
 pub mod eval;
 pub mod export;
 pub mod import;

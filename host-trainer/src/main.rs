@@ -1,2 +1,7 @@
 //! The `thumbformer` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    host_trainer::cli::main()
+}

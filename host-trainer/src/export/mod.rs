@@ -23,7 +23,7 @@ pub struct Options {
     pub input: fn(TensorKind) -> InputWidth,
     /// Whether norms' gains go into the matrices that read them, where that is exact.
     pub fold_gains: bool,
-    /// Whether channels of keys and values are equalised before rounding.
+    /// Whether channels of the keys are equalised before rounding.
     pub equalize: bool,
     /// Bits that the residual stream can grow beyond the largest value seen in the calibration text.
     pub headroom: u32,
@@ -33,7 +33,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { input: |_| InputWidth::A16, fold_gains: true, equalize: true, headroom: 8, seq_len: None }
+        Self { input: |_| InputWidth::A16, fold_gains: false, equalize: true, headroom: 8, seq_len: None }
     }
 }
 
@@ -47,7 +47,7 @@ pub struct Exported {
 }
 
 /// Rounds `model` to a model file. `calibration` is a text of tokens that the model might meet: it decides
-/// the binary point of the residual stream and the equalisation of keys and values; where it is empty, the
+/// the binary point of the residual stream and the equalisation of the keys; where it is empty, the
 /// model writes one itself.
 pub fn export(
     model: &Model,

@@ -1,0 +1,80 @@
+//! `thumbformer export`
+
+use super::read_tokens;
+use crate::checkpoint::{self, Info, write_atomically};
+use crate::export::{Exported, Options, export};
+use crate::model::Model;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use thumbformer::format::InputWidth;
+
+/// Round a trained checkpoint to int8 and write a model file
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The checkpoint (.safetensors) with its tokenizer
+    checkpoint: PathBuf,
+    /// The model file to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Text that the model might meet, as u16 token ids: decides the binary point [default: the model writes
+    /// its own]
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+/// What an export may choose.
+#[derive(Debug, clap::Args)]
+pub struct Choices {
+    /// Positions of the context window, at most those of the checkpoint
+    #[arg(long, value_name = "N")]
+    context: Option<usize>,
+    /// Bits of the vectors that matrices multiply
+    #[arg(long, default_value = "16", value_parser = ["8", "16"])]
+    activations: String,
+    /// Fold the gains of norms into the matrices behind them: fewer instructions, a little less precision
+    #[arg(long)]
+    fold_norms: bool,
+}
+
+impl Args {
+    pub fn run(self) -> Result<()> {
+        let checkpoint = checkpoint::load(&self.checkpoint)?;
+        let tokenizer = checkpoint
+            .tokenizer
+            .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;
+        let text = self.calibration.as_deref().map(read_tokens).transpose()?.unwrap_or_default();
+        let exported = round(&checkpoint.model, &tokenizer, &checkpoint.info, &text, &self.choices)?;
+        write(&self.output, &exported.file)?;
+        eprintln!("wrote {} ({} bytes)", self.output.display(), exported.file.len());
+        Ok(())
+    }
+}
+
+/// Rounds a model as it was chosen.
+pub fn round(
+    model: &Model,
+    tokenizer: &[u8],
+    info: &Info,
+    calibration: &[u16],
+    choices: &Choices,
+) -> Result<Exported> {
+    let options = Options {
+        input: match choices.activations.as_str() {
+            "8" => |_| InputWidth::A8,
+            _ => |_| InputWidth::A16,
+        },
+        fold_gains: choices.fold_norms,
+        seq_len: choices.context,
+        ..Options::default()
+    };
+    let metadata =
+        [("name", info.name.as_str()), ("licence", &info.licence), ("source", &info.provenance)];
+    export(model, tokenizer, &metadata, calibration, &options)
+}
+
+/// Writes a model file; an existing one is replaced only by a complete one.
+pub fn write(path: &Path, file: &[u8]) -> Result<()> {
+    write_atomically(path, &[file])
+}

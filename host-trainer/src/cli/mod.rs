@@ -1,0 +1,98 @@
+//! The command line: results on standard output, progress and errors on standard error.
+
+mod eval;
+mod export;
+mod import;
+mod inspect;
+mod run;
+mod train;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Train, import, evaluate, quantize and run transformers for microcontrollers
+#[derive(Debug, Parser)]
+#[command(name = "thumbformer", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::Args),
+    Eval(eval::Args),
+    Export(export::Args),
+    #[command(subcommand)]
+    Import(import::Source),
+    Run(run::Args),
+    Inspect(inspect::Args),
+}
+
+/// Runs the command line and gives the exit code: 0, or 2 after an error, which is told in one line; 130
+/// where a training run was interrupted.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(args) => args.run(),
+        Command::Eval(args) => args.run().map(done),
+        Command::Export(args) => args.run().map(done),
+        Command::Import(source) => source.run().map(done),
+        Command::Run(args) => args.run().map(done),
+        Command::Inspect(args) => args.run().map(done),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+/// What a file holds.
+enum Kind {
+    /// A model file.
+    Thumb,
+    /// A checkpoint.
+    Checkpoint,
+}
+
+/// Tells model files from checkpoints by their first bytes.
+fn kind_of(path: &Path) -> Result<Kind> {
+    let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut start = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, 9), &mut start)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    // safetensors: the length of a JSON header, then the header.
+    match start.as_slice() {
+        [b'T', b'H', b'M', b'B', ..] => Ok(Kind::Thumb),
+        [.., b'{'] if start.len() == 9 => Ok(Kind::Checkpoint),
+        _ => bail!(
+            "{}: wrong magic: found {:?}, wanted a model file (\"THMB\") or a safetensors checkpoint",
+            path.display(),
+            String::from_utf8_lossy(&start[..start.len().min(4)])
+        ),
+    }
+}
+
+/// Prints a result; a reader that went away is no error.
+fn print(text: &str) -> Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("standard output"),
+        _ => Ok(()),
+    }
+}
+
+/// A stream of u16 token ids, little-endian.
+fn read_tokens(path: &Path) -> Result<Vec<u16>> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    if !rest.is_empty() {
+        bail!("{}: found {} bytes, wanted an even number (u16 token ids)", path.display(), bytes.len());
+    }
+    Ok(pairs.iter().map(|&pair| u16::from_le_bytes(pair)).collect())
+}

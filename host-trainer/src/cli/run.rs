@@ -1,0 +1,135 @@
+//! `thumbformer run`
+
+use super::print;
+use crate::device::{Memory, ModelFile};
+use anyhow::{Context, Result, ensure};
+use std::io::Write;
+use std::path::PathBuf;
+use thumbformer::{Digest, Error, Sampler, Token, Utf8Stream};
+
+/// Generate text on the host, with the runtime and the arithmetic of the device
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model file
+    model: PathBuf,
+    /// The text to continue
+    #[arg(short, long, default_value = "")]
+    prompt: String,
+    /// Tokens to write at most
+    #[arg(short = 'n', long, default_value_t = 128, value_name = "N")]
+    max_tokens: usize,
+    /// 0 takes the likeliest token each time
+    #[arg(short, long, default_value_t = 0.8, value_name = "T")]
+    temperature: f32,
+    /// Draw among the K likeliest tokens
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Draw among the likeliest tokens that have this share of the probability together
+    #[arg(long, default_value_t = 0.9, value_name = "P")]
+    top_p: f32,
+    /// Draw among tokens that have at least this share of the likeliest one's probability
+    #[arg(long, value_name = "P")]
+    min_p: Option<f32>,
+    /// Make tokens of the last 64 less likely; 1 does nothing
+    #[arg(long, default_value_t = 1.0, value_name = "X")]
+    repetition_penalty: f32,
+    /// The seed of the random numbers
+    #[arg(short, long, default_value_t = 42)]
+    seed: u64,
+    /// When the context window is full, keep the first N tokens and the last half of it, and go on
+    #[arg(long, value_name = "N")]
+    keep_going: Option<usize>,
+    /// Print JSON at the end: {"prompt": [ids], "tokens": [ids], "text": .., "digest": ..}; the digest is
+    /// that of the logits by which each token was chosen
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn sampler(&self) -> Sampler {
+        if self.temperature <= 0.0 {
+            return Sampler::greedy().repetition_penalty(self.repetition_penalty);
+        }
+        let mut sampler = Sampler::new(self.seed)
+            .temperature(self.temperature)
+            .top_p(self.top_p)
+            .repetition_penalty(self.repetition_penalty);
+        if let Some(k) = self.top_k {
+            sampler = sampler.top_k(k);
+        }
+        if let Some(p) = self.min_p {
+            sampler = sampler.min_p(p);
+        }
+        sampler
+    }
+
+    pub fn run(self) -> Result<()> {
+        let file = ModelFile::read(&self.model)?;
+        let model = file.model()?;
+        let tokenizer = model.tokenizer();
+        let seq_len = model.config().seq_len;
+        let mut buffer = vec![Token::BOS; self.prompt.len() + 2];
+        let prompt = tokenizer.encode(&self.prompt, &mut buffer)?;
+        ensure!(
+            prompt.len() <= seq_len,
+            "the prompt is longer than the context: found {} tokens, wanted at most {seq_len}",
+            prompt.len()
+        );
+        if !self.json && self.temperature > 0.0 {
+            eprintln!("seed {}", self.seed);
+        }
+
+        let mut out = Output { stream: !self.json, text: String::new() };
+        let mut decoder = Utf8Stream::new(&tokenizer);
+        for &token in prompt {
+            out.write(decoder.push(token).parts())?;
+        }
+        let mut memory = Memory::new(&model);
+        let mut session = memory.session(&model)?;
+        let mut sampler = self.sampler();
+        let mut digest = Digest::new();
+        let mut tokens = Vec::new();
+        session.prefill(prompt)?;
+        while tokens.len() < self.max_tokens {
+            let mut generate = session.generate(&mut sampler);
+            if let Some(first) = self.keep_going {
+                generate = generate.keep_going(first);
+            }
+            let token = match generate.next() {
+                Some(Err(Error::ContextFull { .. })) => break,
+                next => next.transpose()?,
+            };
+            digest.update(session.logits().map_or(&[], |logits| logits.values()));
+            let Some(token) = token else { break };
+            tokens.push(token.0);
+            out.write(decoder.push(token).parts())?;
+        }
+        out.write(std::iter::once(decoder.finish()))?;
+        if !self.json {
+            return print("");
+        }
+        let prompt: Vec<u16> = prompt.iter().map(|t| t.0).collect();
+        let digest = digest.to_string();
+        let json = serde_json::json!({ "prompt": prompt, "tokens": tokens, "text": out.text, "digest": digest });
+        print(&json.to_string())
+    }
+}
+
+/// Text, as it comes or all at once.
+struct Output {
+    stream: bool,
+    text: String,
+}
+
+impl Output {
+    fn write<'a>(&mut self, parts: impl Iterator<Item = &'a str>) -> Result<()> {
+        for part in parts {
+            self.text += part;
+            if self.stream {
+                let mut out = std::io::stdout();
+                out.write_all(part.as_bytes()).and_then(|()| out.flush()).context("standard output")?;
+            }
+        }
+        Ok(())
+    }
+}
