@@ -30,6 +30,7 @@ impl Args {
         setup::run()?;
         let mut tally = Tally::default();
         host(&mut tally)?;
+        tally.check("host story is the golden one", golden::host().and_then(|text| golden::check(&text)));
         for board in boards {
             for (name, test) in BOARD_TESTS {
                 tally.check(&format!("{} {name}", board.name), test(board));
@@ -129,7 +130,8 @@ const BOARD_TESTS: [(&str, BoardTest); 3] = [
 fn story(board: &Board) -> Result<()> {
     let run = run(board, "story", golden::PROMPT)?;
     succeeded(&run)?;
-    golden::check(&run.output, &run.report()?)
+    let report = run.report()?;
+    golden::check(&golden::text(&run.output, report.tokens, &report.digest))
 }
 
 /// The checks that run on the board find nothing.

@@ -1,10 +1,10 @@
 //! What can go wrong.
 
-/// What can go wrong: on the line, or in the model.
+/// What can go wrong with a story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error<E> {
-    /// The serial port failed.
-    Serial(E),
+    /// The output failed.
+    Output(E),
     /// The model refused, such as a prompt that is longer than its context.
     Model(thumbformer::Error),
 }
@@ -18,7 +18,7 @@ impl<E> From<thumbformer::Error> for Error<E> {
 impl<E: core::fmt::Debug> core::fmt::Display for Error<E> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Serial(error) => write!(f, "the serial port failed: {error:?}"),
+            Self::Output(error) => write!(f, "the output failed: {error:?}"),
             Self::Model(error) => write!(f, "{error}"),
         }
     }

@@ -1,14 +1,12 @@
-//! A prompt comes in over the serial port, its continuation goes out.
+//! A prompt and its continuation.
 
-use embedded_io::{Read, Write};
-use thumbformer::{Model, Sampler, Session, Text, Token, Utf8Stream};
+use embedded_io::Write;
+use thumbformer::{Digest, Model, Sampler, Session, Text, Token, Utf8Stream};
 
-use crate::{Digest, Error, read_line};
+use crate::Error;
 
 /// The longest prompt, in bytes.
-const LINE: usize = 128;
-/// The longest prompt, in tokens: it has no more tokens than bytes, and one that marks the start.
-const TOKENS: usize = LINE + 1;
+pub const MAX_PROMPT: usize = 128;
 
 /// What was done and what it took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,24 +25,24 @@ pub struct Report {
     pub workspace: u32,
 }
 
-/// Reads a line from the serial port and continues it there, with at most `max_tokens` tokens and until the context is
-/// full. `instructions` tells how many have been executed so far.
-pub fn story<'m, S: Read + Write>(
-    serial: &mut S,
+/// Writes the prompt and continues it, with at most `max_tokens` tokens and until the context is full. `instructions` tells
+/// how many have been executed so far.
+pub fn story<'m, W: Write>(
+    prompt: &[u8],
+    output: &mut W,
     model: &Model<'m>,
     workspace: &'m mut [u8],
     sampler: &mut Sampler,
     max_tokens: u32,
     instructions: impl Fn() -> u64,
-) -> Result<Report, Error<S::Error>> {
-    let mut line = [0; LINE];
-    let mut tokens = [Token::BOS; TOKENS];
+) -> Result<Report, Error<W::Error>> {
+    // A text has at most as many tokens as bytes, and one that marks its start.
+    let mut tokens = [Token::BOS; MAX_PROMPT + 1];
     let tokenizer = model.tokenizer();
-    let line = read_line(serial, &mut line).map_err(Error::Serial)?;
-    let prompt = tokenizer.encode_bytes(line, &mut tokens)?;
+    let prompt = tokenizer.encode_bytes(prompt, &mut tokens)?;
     let mut text = Utf8Stream::new(&tokenizer);
     for &token in prompt {
-        write(serial, &text.push(token))?;
+        write(output, &text.push(token))?;
     }
 
     let mut session = Session::new(model, workspace)?;
@@ -54,20 +52,22 @@ pub fn story<'m, S: Read + Write>(
 
     // The first token only has to be chosen: the prompt is fed already.
     let (mut digest, mut decode, mut steps) = (Digest::new(), 0, 0);
-    let room = (model.config().seq_len - prompt.len()) as u32;
-    while steps < max_tokens.min(room) {
+    while steps < max_tokens {
         let start = instructions();
-        let token = session.generate(sampler).next().transpose()?;
+        let token = match session.generate(sampler).next() {
+            Some(Err(thumbformer::Error::ContextFull { .. })) => break,
+            next => next.transpose()?,
+        };
         if steps > 0 {
             decode += instructions() - start;
         }
         digest.update(session.logits().map_or(&[], |logits| logits.values()));
         let Some(token) = token else { break };
-        write(serial, &text.push(token))?;
+        write(output, &text.push(token))?;
         steps += 1;
     }
-    serial.write_all(text.finish().as_bytes()).map_err(Error::Serial)?;
-    serial.write_all(b"\n").map_err(Error::Serial)?;
+    output.write_all(text.finish().as_bytes()).map_err(Error::Output)?;
+    output.write_all(b"\n").map_err(Error::Output)?;
     Ok(Report {
         prompt: prompt.len() as u32,
         tokens: steps,
@@ -78,8 +78,8 @@ pub fn story<'m, S: Read + Write>(
     })
 }
 
-fn write<S: Write>(serial: &mut S, text: &Text<'_>) -> Result<(), Error<S::Error>> {
-    text.parts().try_for_each(|part| serial.write_all(part.as_bytes())).map_err(Error::Serial)
+fn write<W: Write>(output: &mut W, text: &Text<'_>) -> Result<(), Error<W::Error>> {
+    text.parts().try_for_each(|part| output.write_all(part.as_bytes())).map_err(Error::Output)
 }
 
 /// The share of each of `n`.

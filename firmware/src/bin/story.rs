@@ -13,17 +13,20 @@ const MAX_TOKENS: u32 = 64;
 
 #[board::entry]
 fn main() -> ! {
-    let mut board = Board::take();
-    defmt::info!("story on {=str}", board::NAME);
-    let mut sampler = Sampler::greedy();
-    match app::story(
-        &mut board.uart,
+    let Board { mut uart } = Board::take();
+    defmt::info!("story on {=str} with {=str} kernels", board::NAME, kernel::NAME);
+    let mut line = [0; app::MAX_PROMPT];
+    let prompt = app::read_line(&mut uart, &mut line).unwrap_or_else(|error| match error {});
+    let report = app::story(
+        prompt,
+        &mut uart,
         &MODEL,
         RAM.take().as_mut(),
-        &mut sampler,
+        &mut Sampler::greedy(),
         MAX_TOKENS,
         board::instructions,
-    ) {
+    );
+    match report {
         Ok(report) => {
             defmt::println!(
                 "report prompt={} tokens={} digest={=u64:016x} prefill={} decode={} workspace={} stack={} kernel={=str}",
