@@ -1,7 +1,10 @@
 //! The host side of thumbformer: everything that happens before the model file.
 
+pub mod bpe;
 pub mod checkpoint;
+pub mod corpus;
 pub mod eval;
 pub mod import;
 pub mod model;
 pub mod nn;
+pub mod tokenizer;
