@@ -168,7 +168,11 @@ mod tests {
                 let unit = 2f64.powi(apply(activation, &mut gate, &[], frac));
                 for (g, &v) in gate.iter().zip(&values) {
                     let (got, wanted) = (f64::from(*g) * unit, exact(activation, real(v)));
-                    assert!((got - wanted).abs() < 1e-3, "{activation:?}({}) = {got}, wanted {wanted}", real(v));
+                    assert!(
+                        (got - wanted).abs() < 1e-3,
+                        "{activation:?}({}) = {got}, wanted {wanted}",
+                        real(v)
+                    );
                 }
                 let mut gate = values.clone();
                 let unit = 2f64.powi(apply(activation, &mut gate, &ups, frac));

@@ -5,6 +5,7 @@
 
 use crate::cache::{Cache, step};
 use crate::fixed::exp2_neg;
+use crate::kernel;
 use crate::shift::{bits, ceil_log2, shift_right};
 
 /// Rotates the pairs `(2i, 2i+1)` of each head in place (Su et al. 2021, eq. 34) and halves them, so that 15
@@ -20,58 +21,62 @@ pub fn rotate(x: &mut [i16], table: &[i16]) {
     }
 }
 
+/// The memory that attention works in.
+#[derive(Debug)]
+pub struct Scratch<'a> {
+    /// Scores of one head, `[seq_len]`.
+    pub scores: &'a mut [i32],
+    /// Softmax weights of one head, `[seq_len]`.
+    pub weights: &'a mut [i16],
+}
+
 /// Causal self-attention of the newest position over a block's cache (Vaswani et al. 2017, section 3.2;
 /// grouped heads as in Ainslie et al. 2023).
 ///
 /// `queries` `[n_heads, head_dim]` are at most 15 bits in units of 2^`unit` last bits of the residual
-/// stream, which has `frac` fraction bits; `len` positions are in the cache; `scores` holds at least `len`.
-/// `out` `[n_heads, head_dim]` has `frac` fraction bits.
-#[allow(clippy::too_many_arguments)]
+/// stream, which has `frac` fraction bits; `len` positions are in the cache. `out` `[n_heads, head_dim]` has
+/// `frac` fraction bits. The queries are left in the order of [`kernel::arrange`].
 pub fn attend(
-    queries: &[i16],
+    queries: &mut [i16],
     unit: i32,
     frac: i32,
-    keys: &Cache<'_>,
-    values: &Cache<'_>,
+    (keys, values): (&Cache<'_>, &Cache<'_>),
     len: usize,
-    scores: &mut [i32],
+    scratch: Scratch<'_>,
     out: &mut [i32],
 ) {
     let head_dim = keys.head_dim.max(1);
     let n_heads = queries.len() / head_dim;
     let n_kv_heads = keys.scales.len() / keys.seq_len.max(1);
     let group = (n_heads / n_kv_heads.max(1)).max(1);
-    let Some(scores) = scores.get_mut(..len) else {
+    let (Some(scores), Some(weights)) = (scratch.scores.get_mut(..len), scratch.weights.get_mut(..len))
+    else {
         return;
     };
-    let heads = queries.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim));
+    let heads = queries.chunks_exact_mut(head_dim).zip(out.chunks_exact_mut(head_dim));
     for (head, (query, out)) in heads.enumerate() {
         let (key_rows, key_scales) = keys.head(head / group, len);
         let (value_rows, value_scales) = values.head(head / group, len);
-        let fraction = score_all(query, unit, frac, key_rows, key_scales, scores);
-        let (sum, exponent) = weigh(scores, fraction, value_scales, keys.seq_len);
-        sum_up(scores, value_rows, sum, exponent, keys.seq_len, out);
+        kernel::arrange(query);
+        kernel::matvec(key_rows, query, scores);
+        let fraction = to_base_two(scores, head_dim, 2 * frac - unit, key_scales);
+        let (sum, exponent) = weigh(scores, fraction, value_scales, keys.seq_len, weights);
+        out.fill(0);
+        kernel::add_weighted_rows(value_rows, head_dim, weights, out);
+        divide(out, sum, exponent, keys.seq_len);
     }
 }
 
-/// Dot products of a query with all keys, as logarithms to base two; returns their fraction bits, at most 16
-/// and as many as leave every shift to the right.
-fn score_all(
-    query: &[i16],
-    unit: i32,
-    frac: i32,
-    rows: &[i8],
-    scales: &[u8],
-    scores: &mut [i32],
-) -> u32 {
+/// Dot products of a query with int8 keys to logarithms to base two; returns their fraction bits, at most 16
+/// and as many as leave every shift to the right. `frac` is that of the products before the keys' steps.
+fn to_base_two(scores: &mut [i32], head_dim: usize, frac: i32, scales: &[u8]) -> u32 {
     // |dot| < 2^22 head_dim; four bits less of head_dim leave room for the 5 bits of the key's mantissa.
-    let narrowing = ceil_log2(query.len()).saturating_sub(4);
-    let fraction = (2 * frac - unit - narrowing as i32 - 15).clamp(0, 16);
-    let base = (2 * frac - unit - narrowing as i32 - fraction).clamp(15, 100) as u32;
-    for ((score, row), &scale) in scores.iter_mut().zip(rows.chunks_exact(query.len().max(1))).zip(scales) {
-        let dot: i32 = query.iter().zip(row).map(|(&q, &k)| i32::from(q) * i32::from(k)).sum();
+    let narrowing = ceil_log2(head_dim).saturating_sub(4);
+    let fraction = (frac - narrowing as i32 - 15).clamp(0, 16);
+    let base = (frac - narrowing as i32 - fraction).clamp(15, 100) as u32;
+    for (score, &scale) in scores.iter_mut().zip(scales) {
         let (mantissa, exponent) = step(scale);
-        *score = shift_right(shift_right(dot, narrowing) * mantissa, base - exponent);
+        *score = shift_right(shift_right(*score, narrowing) * mantissa, base - exponent);
     }
     fraction as u32
 }
@@ -79,18 +84,18 @@ fn score_all(
 /// Softmax in two passes: scores become weights `2^(score - max)` times the step of the value they will
 /// multiply, relative to the largest exponent of those steps, with as many bits as keep a sum over `seq_len`
 /// values of int8 within i32. Returns the sum of the powers in Q16 and that largest exponent.
-fn weigh(scores: &mut [i32], fraction: u32, scales: &[u8], seq_len: usize) -> (u32, u32) {
+fn weigh(scores: &[i32], fraction: u32, scales: &[u8], seq_len: usize, weights: &mut [i16]) -> (u32, u32) {
     let max = scores.iter().fold(i32::MIN, |m, &s| m.max(s));
     let (_, largest) = step(scales.iter().fold(0, |m, &s| m.max(s)));
     let base = largest + 6 + long_context(seq_len);
     let mut sum = 0u32;
-    for (score, &scale) in scores.iter_mut().zip(scales) {
+    for ((weight, &score), &scale) in weights.iter_mut().zip(scores).zip(scales) {
         // 2^-31 is 0 in Q16: there is no need to look further down.
-        let distance = (max.wrapping_sub(*score) as u32).min(31 << fraction);
+        let distance = (max.wrapping_sub(score) as u32).min(31 << fraction);
         let power = exp2_neg(distance << (16 - fraction));
         sum = sum.wrapping_add(power);
         let (mantissa, exponent) = step(scale);
-        *score = shift_right(power as i32 * mantissa, base - exponent);
+        *weight = shift_right(power as i32 * mantissa, base - exponent) as i16;
     }
     (sum, largest)
 }
@@ -100,38 +105,17 @@ const fn long_context(seq_len: usize) -> u32 {
     ceil_log2(seq_len.div_ceil(512))
 }
 
-/// The columns that are summed together, so that their accumulators stay in registers.
-const BLOCK: usize = 8;
-
-/// `out = sum of weight * value / sum of powers`.
-fn sum_up(weights: &[i32], rows: &[i8], sum: u32, exponent: u32, seq_len: usize, out: &mut [i32]) {
-    let head_dim = out.len();
-    // The accumulators are at most sum * 2^(5 - 6) * 127 / 2^long: 15 bits after this shift; the reciprocal
-    // has 15 bits too, of the sum's leading 16.
+/// Sums of weight * value become averages: divided by the sum of the powers.
+fn divide(sums: &mut [i32], sum: u32, exponent: u32, seq_len: usize) {
+    // A sum is at most sum * 2^(5 - 6) * 127 / 2^long: 15 bits after this shift; the reciprocal of the
+    // divisor's leading 16 bits has 15 bits too.
     let length = bits(sum);
     let narrowing = length.saturating_sub(9 + long_context(seq_len));
     let leading = if length >= 16 { sum >> (length - 16) } else { sum << (16 - length) };
     let reciprocal = ((1u32 << 30) / leading.max(1)) as i32;
     let place = 17u32.saturating_sub(exponent);
-    let finish = |acc: i32| shift_right(shift_right(acc, narrowing) * reciprocal, place);
-    for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-        let column = block * BLOCK;
-        let mut acc = [0i32; BLOCK];
-        for (&weight, row) in weights.iter().zip(rows.chunks_exact(head_dim.max(1))) {
-            let row = row.get(column..).unwrap_or_default();
-            if let Some(row) = row.first_chunk::<BLOCK>() {
-                for (acc, &v) in acc.iter_mut().zip(row) {
-                    *acc = acc.wrapping_add(weight * i32::from(v));
-                }
-            } else {
-                for (acc, &v) in acc.iter_mut().zip(row) {
-                    *acc = acc.wrapping_add(weight * i32::from(v));
-                }
-            }
-        }
-        for (out, acc) in out.iter_mut().zip(acc) {
-            *out = finish(acc);
-        }
+    for value in sums {
+        *value = shift_right(shift_right(*value, narrowing) * reciprocal, place);
     }
 }
 
@@ -177,17 +161,23 @@ mod tests {
                     .collect()
             };
             for n_heads in [1, 2] {
-                let queries: Vec<i16> =
+                let mut queries: Vec<i16> =
                     (0..n_heads * head_dim).map(|i| (noise(i, 5) * 8) as i16).collect();
                 let mut out = vec![0; queries.len()];
-                attend(&queries, 6, frac, &keys, &values, len, &mut vec![0; seq_len], &mut out);
+                let natural = queries.clone();
+                let (scores, weights) = (&mut vec![0; seq_len], &mut vec![0; seq_len]);
+                let scratch = Scratch { scores, weights };
+                attend(&mut queries, 6, frac, (&keys, &values), len, scratch, &mut out);
                 let (k, v) = (real(&keys), real(&values));
                 let peak = v.iter().flatten().fold(0f64, |m, v| m.max(v.abs()));
-                for (q, out) in queries.chunks(head_dim).zip(out.chunks(head_dim)) {
+                for (q, out) in natural.chunks(head_dim).zip(out.chunks(head_dim)) {
                     let q: Vec<f64> = q.iter().map(|&q| f64::from(q) * 2f64.powi(6 - frac)).collect();
                     for (got, wanted) in out.iter().zip(exact(&q, &k, &v)) {
                         let got = f64::from(*got) * 2f64.powi(-frac);
-                        assert!((got - wanted).abs() < 1.5e-3 * peak, "{head_dim} {len}: {got}, wanted {wanted}");
+                        assert!(
+                            (got - wanted).abs() < 4e-3 * peak,
+                            "{head_dim} {len}: {got}, wanted {wanted}"
+                        );
                     }
                 }
             }

@@ -15,6 +15,43 @@ pub struct Cache<'a> {
     pub head_dim: usize,
 }
 
+/// Keys and values of all blocks.
+#[derive(Debug)]
+pub struct KvCache<'a> {
+    /// int8 `[n_layers, n_kv_heads, seq_len, head_dim]`.
+    pub keys: &'a mut [i8],
+    /// As the keys.
+    pub values: &'a mut [i8],
+    /// Scales `[n_layers, n_kv_heads, seq_len]`.
+    pub key_scales: &'a mut [u8],
+    /// As those of the keys.
+    pub value_scales: &'a mut [u8],
+    /// Heads.
+    pub n_kv_heads: usize,
+    /// Positions.
+    pub seq_len: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+}
+
+impl KvCache<'_> {
+    /// The keys and the values of a block.
+    pub fn block(&mut self, layer: usize) -> (Cache<'_>, Cache<'_>) {
+        let (seq_len, head_dim) = (self.seq_len, self.head_dim);
+        let positions = self.n_kv_heads * seq_len;
+        let cache = |rows, scales| Cache { rows, scales, seq_len, head_dim };
+        (
+            cache(part(self.keys, layer, positions * head_dim), part(self.key_scales, layer, positions)),
+            cache(part(self.values, layer, positions * head_dim), part(self.value_scales, layer, positions)),
+        )
+    }
+}
+
+/// The part of a block.
+fn part<T>(all: &mut [T], layer: usize, len: usize) -> &mut [T] {
+    all.chunks_exact_mut(len.max(1)).nth(layer).unwrap_or_default()
+}
+
 /// The step between two int8 values as `mantissa * 2^exponent` in units of the residual stream's last bit:
 /// a scale byte holds four bits of mantissa (16 to 31) under four bits of exponent.
 #[inline(always)]

@@ -16,6 +16,8 @@ pub enum Error {
         /// Bytes given.
         have: usize,
     },
+    /// The workspace does not lie at an address that is a multiple of four.
+    WorkspaceMisaligned,
     /// The context window is full.
     ContextFull {
         /// Positions that the model has.
@@ -45,6 +47,9 @@ impl core::fmt::Display for Error {
             Error::Format(e) => write!(f, "model: {e}"),
             Error::WorkspaceTooSmall { need, have } => {
                 write!(f, "workspace too small: the model needs {need} bytes, found {have}")
+            }
+            Error::WorkspaceMisaligned => {
+                write!(f, "workspace misaligned: its address must be a multiple of four")
             }
             Error::ContextFull { seq_len } => {
                 write!(f, "context window full: the model has {seq_len} positions")

@@ -1,12 +1,29 @@
 //! Token ids.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// The id of a token: an index into the vocabulary, `0..vocab_size`.
 ///
 /// ```
 /// use thumbformer::Token;
 /// assert_eq!(Token::BOS, Token(1));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+#[repr(transparent)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Token(pub u16);
 

@@ -1,8 +1,9 @@
 //! The memory of a session: how many bytes a model needs, and what lies where in them.
 
-use crate::cache::Cache;
+use crate::cache::KvCache;
 use crate::error::Error;
 use crate::format::{Config, align};
+use crate::token::Token;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Memory for a session: `Workspace<{ MODEL.workspace_len() }>` is exact to the byte.
@@ -43,6 +44,8 @@ pub struct Plan {
     pub scratch: usize,
     /// The input vector of a matrix, i16: the widest there is.
     pub vector: usize,
+    /// Softmax weights of one head, i16: `seq_len`.
+    pub weights: usize,
     /// Keys, int8 `[n_layers, n_kv_heads, seq_len, head_dim]`; the values have as many.
     pub cache: usize,
     /// Tokens in the context window, u16: `seq_len`.
@@ -65,6 +68,7 @@ impl Plan {
             hidden: config.dim,
             scratch: max(max(attention, mlp), config.vocab_size),
             vector: align(max(config.dim, config.hidden_dim)),
+            weights: align(config.seq_len),
             cache: positions * config.head_dim(),
             history: config.seq_len,
             scales: positions,
@@ -78,21 +82,27 @@ impl Plan {
 
     /// Bytes of the whole workspace.
     pub const fn bytes(&self) -> usize {
-        4 * (self.hidden + self.scratch) + 2 * (self.vector + self.history) + self.cache_bytes()
+        4 * (self.hidden + self.scratch)
+            + 2 * (self.vector + self.weights + self.history)
+            + self.cache_bytes()
     }
 }
 
 /// The regions of a workspace.
 #[derive(Debug)]
 pub(crate) struct Memory<'a> {
+    /// The residual stream, `[dim]`.
     pub hidden: &'a mut [i32],
+    /// Outputs of matrices and scores; after the head, the logits.
     pub scratch: &'a mut [i32],
+    /// The input of a matrix.
     pub vector: &'a mut [i16],
-    pub history: &'a mut [u16],
-    keys: &'a mut [i8],
-    values: &'a mut [i8],
-    key_scales: &'a mut [u8],
-    value_scales: &'a mut [u8],
+    /// Softmax weights of one head, `[seq_len]`.
+    pub weights: &'a mut [i16],
+    /// Keys and values of all blocks.
+    pub cache: KvCache<'a>,
+    /// The tokens at the positions of the cache.
+    pub history: &'a mut [Token],
 }
 
 impl<'a> Memory<'a> {
@@ -100,42 +110,29 @@ impl<'a> Memory<'a> {
     ///
     /// # Errors
     /// It is too small, or its address is not a multiple of four.
-    pub fn new(plan: &Plan, workspace: &'a mut [u8]) -> Result<Self, Error> {
+    pub fn new(config: &Config, workspace: &'a mut [u8]) -> Result<Self, Error> {
+        let plan = Plan::new(config);
         let short = Error::WorkspaceTooSmall { need: plan.bytes(), have: workspace.len() };
         let mut rest = workspace;
-        Ok(Self {
-            hidden: take(&mut rest, plan.hidden, short)?,
-            scratch: take(&mut rest, plan.scratch, short)?,
-            vector: take(&mut rest, plan.vector, short)?,
-            keys: take(&mut rest, plan.cache, short)?,
-            values: take(&mut rest, plan.cache, short)?,
-            history: take(&mut rest, plan.history, short)?,
-            key_scales: take(&mut rest, plan.scales, short)?,
-            value_scales: take(&mut rest, plan.scales, short)?,
-        })
-    }
-
-    /// Keys and values of a block.
-    pub fn cache(&mut self, config: &Config, layer: usize) -> (Cache<'_>, Cache<'_>) {
-        let (seq_len, head_dim) = (config.seq_len, config.head_dim());
-        let scales = config.n_kv_heads * seq_len;
-        fn part<T>(all: &mut [T], layer: usize, len: usize) -> &mut [T] {
-            all.chunks_exact_mut(len.max(1)).nth(layer).unwrap_or_default()
-        }
-        (
-            Cache {
-                rows: part(self.keys, layer, scales * head_dim),
-                scales: part(self.key_scales, layer, scales),
-                seq_len,
-                head_dim,
-            },
-            Cache {
-                rows: part(self.values, layer, scales * head_dim),
-                scales: part(self.value_scales, layer, scales),
-                seq_len,
-                head_dim,
-            },
-        )
+        let hidden = take(&mut rest, plan.hidden, short)?;
+        let scratch = take(&mut rest, plan.scratch, short)?;
+        let vector = take(&mut rest, plan.vector, short)?;
+        let weights = take(&mut rest, plan.weights, short)?;
+        let keys = take(&mut rest, plan.cache, short)?;
+        let values = take(&mut rest, plan.cache, short)?;
+        let history = take(&mut rest, plan.history, short)?;
+        let key_scales = take(&mut rest, plan.scales, short)?;
+        let value_scales = take(&mut rest, plan.scales, short)?;
+        let cache = KvCache {
+            keys,
+            values,
+            key_scales,
+            value_scales,
+            n_kv_heads: config.n_kv_heads,
+            seq_len: config.seq_len,
+            head_dim: config.head_dim(),
+        };
+        Ok(Self { hidden, scratch, vector, weights, cache, history })
     }
 }
 

@@ -16,12 +16,7 @@ pub fn loss_f32(model: &Model, tokens: &[u16], chunk: usize) -> Result<(f64, usi
 }
 
 /// [`loss_f32`] on a given number of threads.
-pub fn loss_on_threads(
-    model: &Model,
-    tokens: &[u16],
-    chunk: usize,
-    threads: usize,
-) -> Result<(f64, usize)> {
+pub fn loss_on_threads(model: &Model, tokens: &[u16], chunk: usize, threads: usize) -> Result<(f64, usize)> {
     let shape = &model.config().config;
     ensure!(
         (1..=shape.seq_len).contains(&chunk),

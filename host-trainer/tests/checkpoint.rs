@@ -7,11 +7,7 @@ use host_trainer::checkpoint::{self, Info, State};
 use host_trainer::model::Model;
 
 fn info() -> Info {
-    Info {
-        name: "tiny".into(),
-        licence: "MIT".into(),
-        provenance: "drawn at random".into(),
-    }
+    Info { name: "tiny".into(), licence: "MIT".into(), provenance: "drawn at random".into() }
 }
 
 #[test]
@@ -48,10 +44,7 @@ fn every_truncation_is_refused_and_names_the_file() {
     for len in (0..bytes.len()).step_by(97).chain([bytes.len() - 1]) {
         std::fs::write(&path, &bytes[..len]).unwrap();
         let error = format!("{:#}", checkpoint::load(&path).unwrap_err());
-        assert!(
-            error.contains("model.safetensors: not a checkpoint: "),
-            "{error}"
-        );
+        assert!(error.contains("model.safetensors: not a checkpoint: "), "{error}");
     }
     let error = format!("{:#}", checkpoint::load(&path).unwrap_err());
     let lengths = format!("found {} bytes, wanted {}", bytes.len() - 1, bytes.len());
@@ -75,20 +68,13 @@ fn other_models_tensors_are_named() {
         format!("{:#}", checkpoint::load(&path).unwrap_err())
     };
     let wrong_name = error("layers.0.ffn_norm.weight", "layers.0.ffn_nurm.weight");
-    assert!(
-        wrong_name.contains("tensor layers.0.ffn_nurm.weight: found"),
-        "{wrong_name}"
-    );
+    assert!(wrong_name.contains("tensor layers.0.ffn_nurm.weight: found"), "{wrong_name}");
     let wrong_shape = error("\"shape\":[16,48]", "\"shape\":[48,16]");
-    assert!(
-        wrong_shape.contains("found F32 [48, 16], wanted F32 [16, 48]"),
-        "{wrong_shape}"
-    );
+    assert!(wrong_shape.contains("found F32 [48, 16], wanted F32 [16, 48]"), "{wrong_shape}");
+    let wrong_offset = error("[0,2048]", "[9,2048]");
+    assert!(wrong_offset.contains("not a safetensors file"), "{wrong_offset}");
     let wrong_config = error("\\\"n_heads\\\":4", "\\\"n_heads\\\":3");
-    assert!(
-        wrong_config.contains("wanted a multiple of n_heads"),
-        "{wrong_config}"
-    );
+    assert!(wrong_config.contains("wanted a multiple of n_heads"), "{wrong_config}");
 }
 
 #[test]
@@ -107,10 +93,7 @@ fn a_state_comes_back_equal() {
     state.save(&path).unwrap();
     assert_eq!(State::load(&path, 2).unwrap(), state);
     let error = format!("{:#}", State::load(&path, 3).unwrap_err());
-    assert!(
-        error.contains("tensor params: found F32 [2], wanted F32 [3]"),
-        "{error}"
-    );
+    assert!(error.contains("tensor params: found F32 [2], wanted F32 [3]"), "{error}");
 }
 
 #[test]

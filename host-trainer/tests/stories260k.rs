@@ -54,12 +54,7 @@ fn greedy_text_token_for_token() {
             prompt_len += 1;
         }
         let logits = model.forward(&tokens).unwrap();
-        for (i, row) in logits
-            .chunks(512)
-            .enumerate()
-            .take(tokens.len() - 1)
-            .skip(prompt_len - 1)
-        {
+        for (i, row) in logits.chunks(512).enumerate().take(tokens.len() - 1).skip(prompt_len - 1) {
             assert_eq!(argmax(row), tokens[i + 1], "{prompt:?}, position {i}");
         }
     }
@@ -73,26 +68,12 @@ fn logits_of_two_sequences() {
     let model = llama2c::read(&folder.join("stories260K.bin")).unwrap();
     for name in ["seq1", "seq2"] {
         let (header, tokens) = npy(&folder.join(format!("ref/{name}_tokens.npy")));
-        assert!(
-            header.contains("'<u2'") && header.contains("(256,)"),
-            "{header}"
-        );
+        assert!(header.contains("'<u2'") && header.contains("(256,)"), "{header}");
         let (header, expected) = npy(&folder.join(format!("ref/{name}_logits_f32.npy")));
-        assert!(
-            header.contains("'<f4'") && header.contains("(256, 512)"),
-            "{header}"
-        );
+        assert!(header.contains("'<f4'") && header.contains("(256, 512)"), "{header}");
         let logits = model.forward(&u16s(&tokens)).unwrap();
-        let expected = expected
-            .as_chunks()
-            .0
-            .iter()
-            .map(|&x| f32::from_le_bytes(x));
-        let worst = logits
-            .iter()
-            .zip(expected)
-            .map(|(a, b)| (a - b).abs())
-            .fold(0.0, f32::max);
+        let expected = expected.as_chunks().0.iter().map(|&x| f32::from_le_bytes(x));
+        let worst = logits.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst < 1e-3, "{name}: a logit differs by {worst}");
     }
 }

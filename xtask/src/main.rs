@@ -1,2 +1,52 @@
 //! The project's own commands.
-fn main() {}
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+mod bless;
+mod ci;
+mod command;
+mod firmware;
+mod golden;
+mod qemu;
+mod runner;
+mod setup;
+mod size;
+mod test;
+
+/// The project's own commands
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    /// Installs what the other commands need: Rust's targets, and QEMU
+    Setup,
+    Test(test::Args),
+    Bless(bless::Args),
+    Size(size::Args),
+    Ci(ci::Args),
+    #[command(hide = true)]
+    QemuRun(runner::Args),
+}
+
+impl Command {
+    fn run(&self) -> Result<ExitCode> {
+        let done = |()| ExitCode::SUCCESS;
+        match self {
+            Self::Setup => setup::run().map(done),
+            Self::Test(args) => args.run(),
+            Self::Bless(args) => args.run().map(done),
+            Self::Size(args) => args.run().map(done),
+            Self::Ci(args) => args.run(),
+            Self::QemuRun(args) => args.run(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    Command::parse().run().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}

@@ -84,10 +84,7 @@ impl Container {
     pub fn parse(&self) -> Result<(SafeTensors<'_>, BTreeMap<String, String>)> {
         let found = self.bytes.len();
         if let Some(wanted) = wanted_len(&self.bytes) {
-            ensure!(
-                found == wanted,
-                "length: found {found} bytes, wanted {wanted}"
-            );
+            ensure!(found == wanted, "length: found {found} bytes, wanted {wanted}");
         }
         let malformed = |error| anyhow!("not a safetensors file: {error}");
         let tensors = SafeTensors::deserialize(&self.bytes).map_err(malformed)?;
@@ -104,19 +101,14 @@ fn wanted_len(bytes: &[u8]) -> Option<usize> {
     let header: Value = serde_json::from_slice(rest.get(..len)?).ok()?;
     let ends = header.as_object()?.values();
     let end = ends.filter_map(|info| info.get("data_offsets")?.get(1)?.as_u64());
-    Some(8 + len + usize::try_from(end.max()?).ok()?)
+    let end = usize::try_from(end.max()?).ok()?;
+    end.checked_add(8 + len)
 }
 
 /// Copies an f32 tensor, whose shape must be the given one, to `values`.
-pub fn read_f32(
-    tensors: &SafeTensors<'_>,
-    name: &str,
-    shape: &[usize],
-    values: &mut [f32],
-) -> Result<()> {
-    let tensor = tensors
-        .tensor(name)
-        .map_err(|_| anyhow!("tensor {name}: found none, wanted f32 {shape:?}"))?;
+pub fn read_f32(tensors: &SafeTensors<'_>, name: &str, shape: &[usize], values: &mut [f32]) -> Result<()> {
+    let tensor =
+        tensors.tensor(name).map_err(|_| anyhow!("tensor {name}: found none, wanted f32 {shape:?}"))?;
     ensure!(
         tensor.dtype() == Dtype::F32 && tensor.shape() == shape,
         "tensor {name}: found {:?} {:?}, wanted F32 {shape:?}",

@@ -80,26 +80,14 @@ fn parse(container: &Container) -> Result<Checkpoint> {
     let tokenizer = match tensors.tensor(TOKENIZER) {
         Err(_) => None,
         Ok(tensor) => {
-            ensure!(
-                tensor.dtype() == Dtype::U8,
-                "tensor {TOKENIZER}: found {:?}, wanted U8",
-                tensor.dtype()
-            );
+            ensure!(tensor.dtype() == Dtype::U8, "tensor {TOKENIZER}: found {:?}, wanted U8", tensor.dtype());
             Some(tensor.data().to_vec())
         }
     };
     let mut text = |key: &str| metadata.remove(key).unwrap_or_default();
-    let info = Info {
-        name: text("name"),
-        licence: text("licence"),
-        provenance: text("provenance"),
-    };
+    let info = Info { name: text("name"), licence: text("licence"), provenance: text("provenance") };
     let model = Model::from_params(config, params)?;
-    Ok(Checkpoint {
-        model,
-        info,
-        tokenizer,
-    })
+    Ok(Checkpoint { model, info, tokenizer })
 }
 
 fn config(metadata: &BTreeMap<String, String>) -> Result<ModelConfig> {

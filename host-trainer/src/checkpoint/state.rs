@@ -30,16 +30,9 @@ pub struct State {
 impl State {
     /// Writes the file; an existing one is replaced only by a complete one.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let entry = |name, values| Entry {
-            name,
-            shape: vec![self.params.len()],
-            data: Data::F32(values),
-        };
-        let entries = [
-            entry("params", &self.params),
-            entry("optimizer.m", &self.m),
-            entry("optimizer.v", &self.v),
-        ];
+        let entry = |name, values| Entry { name, shape: vec![self.params.len()], data: Data::F32(values) };
+        let entries =
+            [entry("params", &self.params), entry("optimizer.m", &self.m), entry("optimizer.v", &self.v)];
         let metadata = BTreeMap::from([
             ("step", self.step.to_string()),
             ("seed", self.seed.to_string()),
@@ -52,8 +45,7 @@ impl State {
     /// Reads the file of a model with `len` parameters.
     pub fn load(path: &Path, len: usize) -> Result<Self> {
         let container = Container::read(path)?;
-        Self::parse(&container, len)
-            .with_context(|| format!("{}: not the state of this run", path.display()))
+        Self::parse(&container, len).with_context(|| format!("{}: not the state of this run", path.display()))
     }
 
     fn parse(container: &Container, len: usize) -> Result<Self> {

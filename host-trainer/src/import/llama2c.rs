@@ -6,15 +6,8 @@ use std::path::Path;
 use thumbformer::{Activation, Config, NormKind, Positions};
 
 const HEADER_LEN: usize = 7 * 4;
-const HEADER_NAMES: [&str; 7] = [
-    "dim",
-    "hidden_dim",
-    "n_layers",
-    "n_heads",
-    "n_kv_heads",
-    "vocab_size",
-    "seq_len",
-];
+const HEADER_NAMES: [&str; 7] =
+    ["dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"];
 
 /// Reads a checkpoint file.
 pub fn read(path: &Path) -> Result<Model> {
@@ -39,17 +32,10 @@ pub fn parse(bytes: &[u8]) -> Result<Model> {
     );
 
     let mut params = Params::zeros(&config);
-    let mut values = bytes[HEADER_LEN..]
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|&bytes| f32::from_le_bytes(bytes));
+    let mut values = bytes[HEADER_LEN..].as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
     let mut fill = |name: &str| {
         let tensor = params.get_mut(name).expect("a name of this layout");
-        tensor
-            .iter_mut()
-            .zip(&mut values)
-            .for_each(|(to, from)| *to = from);
+        tensor.iter_mut().zip(&mut values).for_each(|(to, from)| *to = from);
     };
     fill("tok_embeddings.weight");
     for name in [
@@ -72,16 +58,10 @@ pub fn parse(bytes: &[u8]) -> Result<Model> {
     if !c.tied {
         values.nth(tables - 1);
         let output = params.get_mut("output.weight").expect("an untied head");
-        output
-            .iter_mut()
-            .zip(values)
-            .for_each(|(to, from)| *to = from);
+        output.iter_mut().zip(values).for_each(|(to, from)| *to = from);
     }
     if let Some(at) = params.values.iter().position(|value| !value.is_finite()) {
-        bail!(
-            "value {at}: found {}, wanted a finite number",
-            params.values[at]
-        );
+        bail!("value {at}: found {}, wanted a finite number", params.values[at]);
     }
     Model::from_params(config, params)
 }
@@ -89,10 +69,7 @@ pub fn parse(bytes: &[u8]) -> Result<Model> {
 /// A negative vocabulary size says that the head is a matrix of its own.
 fn header(bytes: &[u8]) -> Result<ModelConfig> {
     let Some((header, _)) = bytes.split_first_chunk::<HEADER_LEN>() else {
-        bail!(
-            "length: found {} bytes, wanted a header of {HEADER_LEN}",
-            bytes.len()
-        );
+        bail!("length: found {} bytes, wanted a header of {HEADER_LEN}", bytes.len());
     };
     let mut fields = [0; 7];
     for (i, (field, bytes)) in fields.iter_mut().zip(header.as_chunks::<4>().0).enumerate() {
@@ -105,15 +82,8 @@ fn header(bytes: &[u8]) -> Result<ModelConfig> {
         );
         *field = found;
     }
-    let [
-        dim,
-        hidden_dim,
-        n_layers,
-        n_heads,
-        n_kv_heads,
-        vocab_size,
-        seq_len,
-    ] = fields.map(|field| field.unsigned_abs() as usize);
+    let [dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len] =
+        fields.map(|field| field.unsigned_abs() as usize);
     Ok(ModelConfig {
         config: Config {
             dim,
@@ -169,10 +139,7 @@ mod tests {
     fn bad_files_are_named() {
         let error = |bytes: &[u8]| parse(bytes).unwrap_err().to_string();
         let whole = file(5);
-        assert_eq!(
-            error(&whole[..20]),
-            "length: found 20 bytes, wanted a header of 28"
-        );
+        assert_eq!(error(&whole[..20]), "length: found 20 bytes, wanted a header of 28");
         assert_eq!(
             error(&whole[..whole.len() - 1]),
             "length: found 787 bytes, wanted 788 for the header's shape"
@@ -188,9 +155,6 @@ mod tests {
         assert!(error(&spoiled).contains("wanted a multiple of n_heads"));
         let mut spoiled = file(5);
         spoiled[40..44].copy_from_slice(&f32::NAN.to_le_bytes());
-        assert_eq!(
-            error(&spoiled),
-            "value 3: found NaN, wanted a finite number"
-        );
+        assert_eq!(error(&spoiled), "value 3: found NaN, wanted a finite number");
     }
 }

@@ -130,11 +130,7 @@ impl Model {
         let heads = heads(&self.config);
         let (wo, qkv) = (&layer.wo, &layer.qkv);
         wo.backward(params, &a.heads, &d.branch, &mut d.heads, grad);
-        let saved = Saved {
-            qkv: &a.qkv,
-            probabilities: &a.probabilities,
-            y: &a.heads,
-        };
+        let saved = Saved { qkv: &a.qkv, probabilities: &a.probabilities, y: &a.heads };
         let t = a.qkv.len() / heads.stride();
         attention::backward(heads, t, saved, &d.heads, &mut d.scores, &mut d.qkv);
         if let Some(rope) = &self.rope {

@@ -45,24 +45,13 @@ impl ModelConfig {
             }
         }
         if !c.dim.is_multiple_of(c.n_heads) {
-            bail!(
-                "dim: found {}, wanted a multiple of n_heads ({})",
-                c.dim,
-                c.n_heads
-            );
+            bail!("dim: found {}, wanted a multiple of n_heads ({})", c.dim, c.n_heads);
         }
         if !c.n_heads.is_multiple_of(c.n_kv_heads) {
-            bail!(
-                "n_heads: found {}, wanted a multiple of n_kv_heads ({})",
-                c.n_heads,
-                c.n_kv_heads
-            );
+            bail!("n_heads: found {}, wanted a multiple of n_kv_heads ({})", c.n_heads, c.n_kv_heads);
         }
         if c.positions == Positions::Rope && !c.head_dim().is_multiple_of(2) {
-            bail!(
-                "dim / n_heads: found {}, wanted an even number, since rope turns pairs",
-                c.head_dim()
-            );
+            bail!("dim / n_heads: found {}, wanted an even number, since rope turns pairs", c.head_dim());
         }
         for (name, found) in [("norm_eps", self.norm_eps), ("rope_theta", self.rope_theta)] {
             if !(found > 0.0 && found.is_finite()) {
@@ -212,9 +201,8 @@ mod tests {
         assert_eq!(small.config.activation, Activation::Silu);
         assert!(small.config.gated && small.config.tied && !small.config.biases);
         small.validate().unwrap();
-        let other = parse(&format!(
-            "{SMALL}norm = \"layer\"\nactivation = \"gelu_tanh\"\npositions = \"learned\"\n"
-        ));
+        let other =
+            parse(&format!("{SMALL}norm = \"layer\"\nactivation = \"gelu_tanh\"\npositions = \"learned\"\n"));
         assert_eq!(other.config.activation, Activation::GeluTanh);
         assert_eq!(parse(&toml::to_string(&other).unwrap()), other);
         let json = serde_json::to_string(&other).unwrap();
@@ -223,28 +211,14 @@ mod tests {
 
     #[test]
     fn impossible_shapes_are_named() {
-        let cases: [(fn(&mut ModelConfig), &str); 6] = [
-            (
-                |m| m.config.dim = 9,
-                "dim: found 9, wanted a multiple of n_heads (2)",
-            ),
-            (
-                |m| m.config.n_kv_heads = 3,
-                "wanted a multiple of n_kv_heads (3)",
-            ),
-            (
-                |m| m.config.n_heads = 8,
-                "dim / n_heads: found 1, wanted an even number",
-            ),
+        type Spoil = fn(&mut ModelConfig);
+        let cases: [(Spoil, &str); 6] = [
+            (|m| m.config.dim = 9, "dim: found 9, wanted a multiple of n_heads (2)"),
+            (|m| m.config.n_kv_heads = 3, "wanted a multiple of n_kv_heads (3)"),
+            (|m| m.config.n_heads = 8, "dim / n_heads: found 1, wanted an even number"),
             (|m| m.config.n_layers = 0, "n_layers: found 0, wanted 1 to"),
-            (
-                |m| m.config.vocab_size = 65_536,
-                "vocab_size: found 65536, wanted 1 to 65535",
-            ),
-            (
-                |m| m.norm_eps = f32::NAN,
-                "norm_eps: found NaN, wanted a positive number",
-            ),
+            (|m| m.config.vocab_size = 65_536, "vocab_size: found 65536, wanted 1 to 65535"),
+            (|m| m.norm_eps = f32::NAN, "norm_eps: found NaN, wanted a positive number"),
         ];
         for (spoil, message) in cases {
             let mut config = parse(SMALL);

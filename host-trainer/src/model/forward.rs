@@ -99,6 +99,7 @@ impl Model {
         let c = &self.config.config;
         let params = &self.params.values;
         let layout = &self.params.layout;
+        assert!(tokens.len() <= c.seq_len, "longer than the context");
         assert_eq!(a.x.len(), tokens.len() * c.dim);
 
         let positions = layout.pos_embeddings.clone().map(|range| &params[range]);
@@ -125,9 +126,7 @@ impl Model {
         }
 
         let eps = self.config.norm_eps;
-        layout
-            .norm
-            .forward(params, eps, &a.x, &mut a.norm, &mut a.norm_moments);
+        layout.norm.forward(params, eps, &a.x, &mut a.norm, &mut a.norm_moments);
         observer.see(format_args!("norm"), &a.norm);
         layout.output.forward(params, &a.norm, &mut a.logits);
         observer.see(format_args!("output"), &a.logits);
@@ -151,11 +150,7 @@ impl Model {
         layer.qkv.forward(params, y, &mut a.qkv);
         let heads = heads(&self.config);
         let (dim, kv_dim, stride) = (heads.dim(), heads.kv_dim(), heads.stride());
-        for (name, start, width) in [
-            ("wq", 0, dim),
-            ("wk", dim, kv_dim),
-            ("wv", dim + kv_dim, kv_dim),
-        ] {
+        for (name, start, width) in [("wq", 0, dim), ("wk", dim, kv_dim), ("wv", dim + kv_dim, kv_dim)] {
             let site = format_args!("layers.{l}.attention.{name}");
             observer.see_columns(site, &a.qkv, stride, start, width);
         }
@@ -188,11 +183,7 @@ impl Model {
 
         layer.up.forward(params, y, &mut a.up);
         let n = c.hidden_dim;
-        for (i, name) in ["w1", "w3"]
-            .into_iter()
-            .enumerate()
-            .take(up_dim(&self.config) / n)
-        {
+        for (i, name) in ["w1", "w3"].into_iter().enumerate().take(up_dim(&self.config) / n) {
             let site = format_args!("layers.{l}.feed_forward.{name}");
             observer.see_columns(site, &a.up, up_dim(&self.config), i * n, n);
         }
@@ -211,14 +202,16 @@ fn sum(x: &[f32], y: &[f32], out: &mut [f32]) {
 }
 
 /// Someone who may want to see the tensors of a forward pass. Names are made only if so.
-pub struct Observer<'a>(Option<&'a mut dyn FnMut(&str, &[f32])>);
+pub struct Observer<'a>(Option<Observe<'a>>);
+
+type Observe<'a> = &'a mut dyn FnMut(&str, &[f32]);
 
 impl<'a> Observer<'a> {
     pub fn none() -> Self {
         Self(None)
     }
 
-    pub fn new(observe: &'a mut dyn FnMut(&str, &[f32])) -> Self {
+    pub fn new(observe: Observe<'a>) -> Self {
         Self(Some(observe))
     }
 
@@ -239,10 +232,7 @@ impl<'a> Observer<'a> {
     ) {
         if self.0.is_some() {
             let rows = values.chunks_exact(stride);
-            let columns: Vec<f32> = rows
-                .flat_map(|row| &row[start..start + width])
-                .copied()
-                .collect();
+            let columns: Vec<f32> = rows.flat_map(|row| &row[start..start + width]).copied().collect();
             self.see(site, &columns);
         }
     }

@@ -63,8 +63,7 @@ impl<F: FnMut(String, Vec<usize>) -> Range<usize>> Builder<F> {
         let dim = self.dim;
         NormLayout {
             weight: self.tensor(&format!("{name}.weight"), &[dim]),
-            bias: (self.norm == NormKind::Layer)
-                .then(|| self.tensor(&format!("{name}.bias"), &[dim])),
+            bias: (self.norm == NormKind::Layer).then(|| self.tensor(&format!("{name}.bias"), &[dim])),
         }
     }
 
@@ -74,40 +73,26 @@ impl<F: FnMut(String, Vec<usize>) -> Range<usize>> Builder<F> {
         let mut declare = |suffix: &str, shape: fn(usize, usize) -> Vec<usize>| {
             let ranges: Vec<_> = outputs
                 .iter()
-                .map(|&(name, rows)| {
-                    self.tensor(&format!("{prefix}.{name}.{suffix}"), &shape(rows, inputs))
-                })
+                .map(|&(name, rows)| self.tensor(&format!("{prefix}.{name}.{suffix}"), &shape(rows, inputs)))
                 .collect();
             ranges[0].start..ranges[ranges.len() - 1].end
         };
         let weight = declare("weight", |rows, inputs| vec![rows, inputs]);
         let bias = biases.then(|| declare("bias", |rows, _| vec![rows]));
-        LinearLayout {
-            weight,
-            bias,
-            inputs,
-        }
+        LinearLayout { weight, bias, inputs }
     }
 }
 
 impl Layout {
     /// Lays a model out. `declare` takes the name and shape of each tensor in order and returns
     /// its range.
-    pub fn new(
-        config: &ModelConfig,
-        declare: impl FnMut(String, Vec<usize>) -> Range<usize>,
-    ) -> Self {
+    pub fn new(config: &ModelConfig, declare: impl FnMut(String, Vec<usize>) -> Range<usize>) -> Self {
         let c = &config.config;
         let (dim, hidden_dim) = (c.dim, c.hidden_dim);
-        let mut b = Builder {
-            declare,
-            biases: c.biases,
-            norm: c.norm,
-            dim,
-        };
+        let mut b = Builder { declare, biases: c.biases, norm: c.norm, dim };
         let tok_embeddings = b.tensor("tok_embeddings.weight", &[c.vocab_size, dim]);
-        let pos_embeddings = (c.positions == Positions::Learned)
-            .then(|| b.tensor("pos_embeddings.weight", &[c.seq_len, dim]));
+        let pos_embeddings =
+            (c.positions == Positions::Learned).then(|| b.tensor("pos_embeddings.weight", &[c.seq_len, dim]));
         let qkv = [("wq", dim), ("wk", c.kv_dim()), ("wv", c.kv_dim())];
         let up = [("w1", hidden_dim), ("w3", hidden_dim)];
         let up = if c.gated { &up[..] } else { &up[..1] };
@@ -126,34 +111,20 @@ impl Layout {
             })
             .collect();
         let norm = b.norm("norm");
-        let output = if c.tied {
-            tok_embeddings.clone()
-        } else {
-            b.tensor("output.weight", &[c.vocab_size, dim])
-        };
+        let output =
+            if c.tied { tok_embeddings.clone() } else { b.tensor("output.weight", &[c.vocab_size, dim]) };
         Self {
             tok_embeddings,
             pos_embeddings,
             layers,
             norm,
-            output: LinearLayout {
-                weight: output,
-                bias: None,
-                inputs: dim,
-            },
+            output: LinearLayout { weight: output, bias: None, inputs: dim },
         }
     }
 }
 
 impl NormLayout {
-    pub fn forward(
-        &self,
-        params: &[f32],
-        eps: f32,
-        x: &[f32],
-        y: &mut [f32],
-        moments: &mut [Moments],
-    ) {
+    pub fn forward(&self, params: &[f32], eps: f32, x: &[f32], y: &mut [f32], moments: &mut [Moments]) {
         let weight = &params[self.weight.clone()];
         match &self.bias {
             None => norm::rms_forward(weight, eps, x, y, moments),
@@ -199,14 +170,7 @@ impl LinearLayout {
     }
 
     /// Overwrites `dx`, adds to the parameters' gradient.
-    pub fn backward(
-        &self,
-        params: &[f32],
-        x: &[f32],
-        dy: &[f32],
-        dx: &mut [f32],
-        grad: &mut [f32],
-    ) {
+    pub fn backward(&self, params: &[f32], x: &[f32], dy: &[f32], dx: &mut [f32], grad: &mut [f32]) {
         linear::backward_input(self.borrow(params), dy, dx);
         linear::backward_weight(self.inputs, x, dy, &mut grad[self.weight.clone()]);
         if let Some(bias) = &self.bias {
@@ -218,11 +182,7 @@ impl LinearLayout {
 /// How attention divides the rows of `qkv`.
 pub fn heads(config: &ModelConfig) -> Heads {
     let c = &config.config;
-    Heads {
-        n_heads: c.n_heads,
-        n_kv_heads: c.n_kv_heads,
-        head_dim: c.head_dim(),
-    }
+    Heads { n_heads: c.n_heads, n_kv_heads: c.n_kv_heads, head_dim: c.head_dim() }
 }
 
 /// Width of what `up` makes of a row.

@@ -50,11 +50,7 @@ impl Model {
         let shape = config.config;
         let rope = (shape.positions == Positions::Rope)
             .then(|| RopeTable::new(shape.seq_len, shape.head_dim(), config.rope_theta));
-        Ok(Self {
-            config,
-            params,
-            rope,
-        })
+        Ok(Self { config, params, rope })
     }
 
     /// The shape.
@@ -130,10 +126,7 @@ impl Model {
         grad: &mut [f32],
     ) -> f64 {
         let vocab_size = self.config.config.vocab_size;
-        let TrainingMemory {
-            activations,
-            gradients,
-        } = memory;
+        let TrainingMemory { activations, gradients } = memory;
         self.run_forward(tokens, dropout, activations, Observer::none());
         let loss = cross_entropy::forward(vocab_size, &mut activations.logits, targets);
         cross_entropy::backward(vocab_size, &mut activations.logits, targets, scale);
@@ -153,10 +146,9 @@ impl Model {
 pub fn check_vocabulary(tokens: &[u16], vocab_size: usize) -> Result<()> {
     match tokens.iter().position(|&t| usize::from(t) >= vocab_size) {
         None => Ok(()),
-        Some(at) => anyhow::bail!(
-            "token {at}: found {}, wanted less than {vocab_size} (vocab_size)",
-            tokens[at]
-        ),
+        Some(at) => {
+            anyhow::bail!("token {at}: found {}, wanted less than {vocab_size} (vocab_size)", tokens[at])
+        }
     }
 }
 

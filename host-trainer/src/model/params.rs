@@ -42,11 +42,7 @@ fn describe(config: &ModelConfig) -> (Layout, Vec<Tensor>) {
     let layout = Layout::new(config, |name, shape| {
         let start = len(&tensors);
         let range = start..start + shape.iter().product::<usize>();
-        tensors.push(Tensor {
-            name,
-            shape,
-            range: range.clone(),
-        });
+        tensors.push(Tensor { name, shape, range: range.clone() });
         range
     });
     (layout, tensors)
@@ -59,11 +55,7 @@ impl Params {
     /// Parameters of a valid config, all zero.
     pub fn zeros(config: &ModelConfig) -> Self {
         let (layout, tensors) = describe(config);
-        Self {
-            values: vec![0.0; len(&tensors)],
-            tensors,
-            layout,
-        }
+        Self { values: vec![0.0; len(&tensors)], tensors, layout }
     }
 
     /// The tensors that a valid config asks for, in their order in memory.
@@ -79,9 +71,7 @@ impl Params {
         for (index, tensor) in params.tensors.iter().enumerate() {
             let values = &mut params.values[tensor.range.clone()];
             if tensor.is_matrix() {
-                let residual = [".wo.weight", ".w2.weight"]
-                    .iter()
-                    .any(|end| tensor.name.ends_with(end));
+                let residual = [".wo.weight", ".w2.weight"].iter().any(|end| tensor.name.ends_with(end));
                 let deviation = 0.02 / if residual { branches.sqrt() } else { 1.0 };
                 let mut random = Random::keyed(&[seed, INIT_STREAM, index as u64]);
                 values.fill_with(|| random.normal() * deviation);

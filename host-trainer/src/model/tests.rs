@@ -64,8 +64,7 @@ fn gradients_of_both_families() {
                     let saved = model.params.values[i];
                     model.params.values[i] = saved + delta;
                     let memory = &mut memory;
-                    let loss =
-                        model.loss_and_grad(&tokens, &targets, 1.0, dropout, memory, &mut unused);
+                    let loss = model.loss_and_grad(&tokens, &targets, 1.0, dropout, memory, &mut unused);
                     model.params.values[i] = saved;
                     loss
                 };
@@ -118,8 +117,7 @@ fn an_observer_sees_every_site_and_changes_nothing() {
         let model = model(config);
         let tokens = [1, 2, 3];
         let mut seen = Vec::new();
-        let mut observe =
-            |site: &str, values: &[f32]| seen.push((site.to_string(), values.to_vec()));
+        let mut observe = |site: &str, values: &[f32]| seen.push((site.to_string(), values.to_vec()));
         let logits = model.forward_observed(&tokens, &mut observe).unwrap();
         assert_eq!(logits, model.forward(&tokens).unwrap());
         let a_layer = if config.config.gated { 13 } else { 12 };
@@ -130,10 +128,7 @@ fn an_observer_sees_every_site_and_changes_nothing() {
         let branch = get("layers.0.feed_forward.w2").iter();
         let after: Vec<f32> = stream.zip(branch).map(|(x, y)| x + y).collect();
         assert_eq!(&after, get("layers.0.feed_forward.residual"));
-        assert_eq!(
-            get("layers.1.attention.wk").len(),
-            3 * config.config.kv_dim()
-        );
+        assert_eq!(get("layers.1.attention.wk").len(), 3 * config.config.kv_dim());
     }
 }
 
@@ -142,14 +137,8 @@ fn sequences_that_do_not_fit_are_named() {
     let model = model(LLAMA);
     let error = |tokens: &[u16]| model.forward(tokens).unwrap_err().to_string();
     assert_eq!(error(&[]), "sequence: found no token, wanted one");
-    assert_eq!(
-        error(&[0; 7]),
-        "sequence: found 7 tokens, wanted at most 6 (seq_len)"
-    );
-    assert_eq!(
-        error(&[0, 11]),
-        "token 1: found 11, wanted less than 11 (vocab_size)"
-    );
+    assert_eq!(error(&[0; 7]), "sequence: found 7 tokens, wanted at most 6 (seq_len)");
+    assert_eq!(error(&[0, 11]), "token 1: found 11, wanted less than 11 (vocab_size)");
 }
 
 #[test]

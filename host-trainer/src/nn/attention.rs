@@ -98,14 +98,7 @@ pub struct Saved<'a> {
 }
 
 /// `dy` `[t, dim]` to `dqkv` `[t, stride]`; `scratch` holds [`scratch_len`] values.
-pub fn backward(
-    heads: Heads,
-    t: usize,
-    saved: Saved<'_>,
-    dy: &[f32],
-    scratch: &mut [f32],
-    dqkv: &mut [f32],
-) {
+pub fn backward(heads: Heads, t: usize, saved: Saved<'_>, dy: &[f32], scratch: &mut [f32], dqkv: &mut [f32]) {
     let Heads { head_dim, .. } = heads;
     let (dim, stride, scale) = (heads.dim(), heads.stride(), heads.scale());
     let Saved { qkv, y, .. } = saved;
@@ -131,11 +124,7 @@ pub fn backward(
                 block,
             );
             // Through the softmax: ds = p * (dp - <dp, p>), and <dp, p> = <dy, y>.
-            for (i, (ds, p)) in dscores
-                .chunks_exact_mut(t)
-                .zip(p.chunks_exact(t))
-                .enumerate()
-            {
+            for (i, (ds, p)) in dscores.chunks_exact_mut(t).zip(p.chunks_exact(t)).enumerate() {
                 let at = (start + i) * dim + q;
                 let mean = dot(&dy[at..at + head_dim], &y[at..at + head_dim]);
                 for (ds, p) in ds[..end].iter_mut().zip(p) {
@@ -164,11 +153,7 @@ mod tests {
     use super::*;
     use crate::nn::finite_difference::{agree, noise};
 
-    const HEADS: Heads = Heads {
-        n_heads: 4,
-        n_kv_heads: 2,
-        head_dim: 2,
-    };
+    const HEADS: Heads = Heads { n_heads: 4, n_kv_heads: 2, head_dim: 2 };
 
     fn run(t: usize, qkv: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let mut p = vec![0.0; HEADS.n_heads * t * t];
@@ -183,11 +168,7 @@ mod tests {
         let qkv = noise(1, t * HEADS.stride());
         let dy = noise(2, t * HEADS.dim());
         let (probabilities, y) = run(t, &qkv);
-        let saved = Saved {
-            qkv: &qkv,
-            probabilities: &probabilities,
-            y: &y,
-        };
+        let saved = Saved { qkv: &qkv, probabilities: &probabilities, y: &y };
         let mut dqkv = vec![0.0; qkv.len()];
         let mut scratch = vec![0.0; scratch_len(t)];
         backward(HEADS, t, saved, &dy, &mut scratch, &mut dqkv);
@@ -206,9 +187,8 @@ mod tests {
                 let at = |row: usize, column: usize| f64::from(qkv[row * stride + column]);
                 let weights: Vec<f64> = (0..=i)
                     .map(|j| {
-                        let score = (0..2)
-                            .map(|c| at(i, head * 2 + c) * at(j, dim + group * 2 + c))
-                            .sum::<f64>();
+                        let score =
+                            (0..2).map(|c| at(i, head * 2 + c) * at(j, dim + group * 2 + c)).sum::<f64>();
                         (score / 2f64.sqrt()).exp()
                     })
                     .collect();

@@ -5,6 +5,7 @@ use super::math::softmax;
 /// The sum of `-ln p(target)` over the rows of `logits` `[t, vocab_size]`, whose values are
 /// replaced by probabilities.
 pub fn forward(vocab_size: usize, logits: &mut [f32], targets: &[u16]) -> f64 {
+    assert_eq!(logits.len(), targets.len() * vocab_size);
     logits
         .chunks_exact_mut(vocab_size)
         .zip(targets)

@@ -25,11 +25,7 @@ impl Dropout {
         let mut random = Random::keyed(&[self.key, place]);
         let scale = 1.0 / (1.0 - self.rate);
         for x in x {
-            *x *= if random.uniform() < self.rate {
-                0.0
-            } else {
-                scale
-            };
+            *x *= if random.uniform() < self.rate { 0.0 } else { scale };
         }
     }
 }

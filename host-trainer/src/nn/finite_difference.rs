@@ -18,9 +18,7 @@ pub fn agree(x: &[f32], dy: &[f32], dx: &[f32], f: impl Fn(&[f32]) -> Vec<f32>) 
     let loss = |x: &[f32]| -> f64 {
         let y = f(x);
         assert_eq!(y.len(), dy.len());
-        zip(y, dy)
-            .map(|(y, &dy)| f64::from(y) * f64::from(dy))
-            .sum()
+        zip(y, dy).map(|(y, &dy)| f64::from(y) * f64::from(dy)).sum()
     };
     let mut x = x.to_vec();
     for i in 0..x.len() {

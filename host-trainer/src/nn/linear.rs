@@ -83,19 +83,11 @@ mod tests {
         let dy = noise(4, rows * outputs);
         let run = |x: &[f32], weight: &[f32], bias: &[f32]| {
             let mut y = vec![0.0; rows * outputs];
-            let linear = Linear {
-                weight,
-                bias: Some(bias),
-                inputs,
-            };
+            let linear = Linear { weight, bias: Some(bias), inputs };
             forward(linear, x, &mut y);
             y
         };
-        let linear = Linear {
-            weight: &weight,
-            bias: None,
-            inputs,
-        };
+        let linear = Linear { weight: &weight, bias: None, inputs };
         let mut dx = vec![0.0; x.len()];
         backward_input(linear, &dy, &mut dx);
         agree(&x, &dy, &dx, |x| run(x, &weight, &bias));

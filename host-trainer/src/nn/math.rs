@@ -66,10 +66,7 @@ pub fn max(x: &[f32]) -> f32 {
             *lane = if x > *lane { x } else { *lane };
         }
     }
-    lanes
-        .iter()
-        .chain(rest)
-        .fold(f32::NEG_INFINITY, |m, &x| m.max(x))
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |m, &x| m.max(x))
 }
 
 /// Softmax in place after multiplying by `scale`, and the natural logarithm of the sum of

@@ -21,13 +21,7 @@ impl<'a> Matrix<'a> {
     /// Views rows that start `row_stride` values apart. Panics if `values` is too short.
     pub fn strided(values: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
         check(values.len(), rows, columns, row_stride);
-        Self {
-            values,
-            rows,
-            columns,
-            row_stride,
-            column_stride: 1,
-        }
+        Self { values, rows, columns, row_stride, column_stride: 1 }
     }
 
     /// The transposed view, `[columns, rows]`.
@@ -62,12 +56,7 @@ impl<'a> MatrixMut<'a> {
     pub fn strided(values: &'a mut [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
         check(values.len(), rows, columns, row_stride);
         assert!(row_stride >= columns, "rows overlap");
-        Self {
-            values,
-            rows,
-            columns,
-            row_stride,
-        }
+        Self { values, rows, columns, row_stride }
     }
 }
 
@@ -83,10 +72,7 @@ pub enum Write {
 /// The product of `a` `[m, k]` and `b` `[k, n]`, written to `out` `[m, n]`. Single-threaded: its
 /// result depends on nothing but its arguments and the processor's vector width.
 pub fn matmul(out: MatrixMut<'_>, write: Write, a: Matrix<'_>, b: Matrix<'_>) {
-    assert_eq!(
-        (out.rows, out.columns, a.columns),
-        (a.rows, b.columns, b.rows)
-    );
+    assert_eq!((out.rows, out.columns, a.columns), (a.rows, b.columns, b.rows));
     // SAFETY: each view was checked at its construction: (rows - 1) * row_stride + (columns - 1) *
     // column_stride lies inside its slice, and the strides fit isize because the slice does. `out`
     // is borrowed mutably, so it overlaps neither input, and its elements are distinct.
@@ -119,9 +105,7 @@ fn check(len: usize, rows: usize, columns: usize, row_stride: usize) {
     if rows == 0 || columns == 0 {
         return;
     }
-    let last = (rows - 1)
-        .checked_mul(row_stride)
-        .and_then(|start| start.checked_add(columns));
+    let last = (rows - 1).checked_mul(row_stride).and_then(|start| start.checked_add(columns));
     assert!(
         last.is_some_and(|last| last <= len),
         "a view of {rows} rows of {columns}, {row_stride} apart, exceeds {len} values"
@@ -142,12 +126,7 @@ mod tests {
         let mut out = [1.0; 4];
         matmul(MatrixMut::new(&mut out, 2, 2), Write::Add, a, b);
         assert_eq!(out, [20.0, 23.0, 44.0, 51.0]);
-        matmul(
-            MatrixMut::new(&mut out, 2, 2),
-            Write::Set,
-            a.transposed(),
-            b.transposed(),
-        );
+        matmul(MatrixMut::new(&mut out, 2, 2), Write::Set, a.transposed(), b.transposed());
         assert_eq!(out, [23.0, 31.0, 34.0, 46.0]);
     }
 

@@ -5,13 +5,7 @@ use thumbformer::Activation;
 
 /// `up` to `hidden` `[rows, hidden_dim]`. Gated, a row of `up` is `[a | b]` and gives
 /// `act(a) * b`; plain, it is `[a]` and gives `act(a)`.
-pub fn forward(
-    activation: Activation,
-    gated: bool,
-    hidden_dim: usize,
-    up: &[f32],
-    hidden: &mut [f32],
-) {
+pub fn forward(activation: Activation, gated: bool, hidden_dim: usize, up: &[f32], hidden: &mut [f32]) {
     match activation {
         Activation::Silu => apply(silu, gated, hidden_dim, up, hidden),
         Activation::Gelu => apply(gelu, gated, hidden_dim, up, hidden),
@@ -109,7 +103,7 @@ fn gelu(x: f32) -> (f32, f32) {
 /// The tanh approximation of the same paper, `0.5 (1 + tanh u)` written as `sigmoid(2 u)`.
 #[inline(always)]
 fn gelu_tanh(x: f32) -> (f32, f32) {
-    const TWICE_ROOT: f32 = 1.595_769_1; // 2 sqrt(2 / pi)
+    const TWICE_ROOT: f32 = 1.595_769; // 2 sqrt(2 / pi)
     const CUBIC: f32 = 0.044_715;
     let s = sigmoid(TWICE_ROOT * (x + CUBIC * x * x * x));
     let slope = TWICE_ROOT * (1.0 + 3.0 * CUBIC * x * x);
@@ -126,12 +120,7 @@ mod tests {
     use super::*;
     use crate::nn::finite_difference::{agree, noise};
 
-    const ALL: [Activation; 4] = [
-        Activation::Silu,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::Relu,
-    ];
+    const ALL: [Activation; 4] = [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu];
 
     #[test]
     fn gradients() {
@@ -165,8 +154,7 @@ mod tests {
                 0.5 * wide * (1.0 + libm::erf(wide / 2f64.sqrt())),
                 0.5 * wide
                     * (1.0
-                        + ((2.0 / std::f64::consts::PI).sqrt()
-                            * (wide + 0.044715 * wide * wide * wide))
+                        + ((2.0 / std::f64::consts::PI).sqrt() * (wide + 0.044715 * wide * wide * wide))
                             .tanh()),
                 wide.max(0.0),
             ];

@@ -140,15 +140,7 @@ mod tests {
         let (_, moments) = run(&x, &weight, &bias);
         let mut dx = vec![0.0; x.len()];
         let (mut dweight, mut dbias) = (vec![0.0; DIM], vec![0.0; DIM]);
-        layer_backward(
-            &weight,
-            &x,
-            &moments,
-            &dy,
-            &mut dx,
-            &mut dweight,
-            &mut dbias,
-        );
+        layer_backward(&weight, &x, &moments, &dy, &mut dx, &mut dweight, &mut dbias);
         agree(&x, &dy, &dx, |x| run(x, &weight, &bias).0);
         agree(&weight, &dy, &dweight, |w| run(&x, w, &bias).0);
         agree(&bias, &dy, &dbias, |b| run(&x, &weight, b).0);

@@ -17,9 +17,9 @@ impl Random {
     /// does not depend on what was drawn before: a resumed run draws what an uninterrupted one
     /// would.
     pub fn keyed(key: &[u64]) -> Self {
-        let state = key.iter().fold(0, |state, &part| {
-            Self::new(state ^ part.wrapping_mul(0xd1b5_4a32_d192_ed03)).next_u64()
-        });
+        let state = key
+            .iter()
+            .fold(0, |state, &part| Self::new(state ^ part.wrapping_mul(0xd1b5_4a32_d192_ed03)).next_u64());
         Self { state }
     }
 
@@ -73,14 +73,8 @@ mod tests {
             mean += x / f64::from(n);
             square += x * x / f64::from(n);
         }
-        assert!(
-            mean.abs() < 0.03 && (square - 1.0).abs() < 0.05,
-            "{mean} {square}"
-        );
+        assert!(mean.abs() < 0.03 && (square - 1.0).abs() < 0.05, "{mean} {square}");
         assert!((0..1000).all(|_| random.below(7) < 7));
-        assert_ne!(
-            Random::keyed(&[0, 1]).next_u64(),
-            Random::keyed(&[1, 0]).next_u64()
-        );
+        assert_ne!(Random::keyed(&[0, 1]).next_u64(), Random::keyed(&[1, 0]).next_u64());
     }
 }

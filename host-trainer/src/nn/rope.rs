@@ -19,15 +19,9 @@ impl RopeTable {
             position as f64 / libm::pow(f64::from(theta), exponent)
         };
         let table = |f: fn(f64) -> f64| {
-            (0..seq_len)
-                .flat_map(|t| (0..pairs).map(move |i| f(angle(t, i)) as f32))
-                .collect()
+            (0..seq_len).flat_map(|t| (0..pairs).map(move |i| f(angle(t, i)) as f32)).collect()
         };
-        Self {
-            pairs,
-            cos: table(libm::cos),
-            sin: table(libm::sin),
-        }
+        Self { pairs, cos: table(libm::cos), sin: table(libm::sin) }
     }
 
     /// Rotates the first `width` values of each row of `x` `[t, stride]`, head by head; row `t`

@@ -40,10 +40,8 @@ pub fn tiny_config() -> ModelConfig {
 
 /// The folder of reference data, or a line that says why a test does nothing.
 pub fn data(folder: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("THUMBFORMER_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
+    let root = std::env::var_os("THUMBFORMER_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
     let path = root.join(folder);
     if path.is_dir() {
         return Some(path);

@@ -1,0 +1,73 @@
+//! Turns the board's row of boards.toml into memory.x for the linker and constants for the code.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use boards::{Board, Counter, UartKind};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-env-changed=THUMBFORMER_BOARD");
+    println!("cargo:rerun-if-changed=build.rs");
+
+    let board = board(&env::var("TARGET")?)?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("memory.x"), memory_x(board))?;
+    fs::write(out.join("constants.rs"), constants(board))?;
+    println!("cargo:rustc-link-search={}", out.display());
+    Ok(())
+}
+
+/// The board that the environment names, or the one for this target.
+fn board(target: &str) -> Result<&'static Board, Box<dyn Error>> {
+    let Ok(name) = env::var("THUMBFORMER_BOARD") else {
+        return boards::for_target(target)
+            .ok_or_else(|| format!("no board of boards.toml has the target {target}").into());
+    };
+    let board = boards::find(&name).map_err(|error| error.to_string())?;
+    if board.target != target {
+        return Err(format!("{name} needs --target {}, not {target}", board.target).into());
+    }
+    Ok(board)
+}
+
+fn memory_x(board: &Board) -> String {
+    let Board { flash, ram, .. } = board;
+    let mut script = format!(
+        "MEMORY {{\n  FLASH : ORIGIN = {:#010x}, LENGTH = {}K\n  RAM : ORIGIN = {:#010x}, LENGTH = {}K\n}}\n",
+        flash.origin, flash.kib, ram.origin, ram.kib
+    );
+    if board.target.starts_with("riscv") {
+        for (region, memory) in [
+            ("TEXT", "FLASH"),
+            ("RODATA", "FLASH"),
+            ("DATA", "RAM"),
+            ("BSS", "RAM"),
+            ("HEAP", "RAM"),
+            ("STACK", "RAM"),
+        ] {
+            script += &format!("REGION_ALIAS(\"REGION_{region}\", {memory});\n");
+        }
+        // Nothing unwinds; Cortex-M's linker script knows that by itself.
+        script += "SECTIONS { /DISCARD/ : { *(.eh_frame .eh_frame.*) } }\n";
+    }
+    script
+}
+
+fn constants(board: &Board) -> String {
+    let uart = match board.uart.kind {
+        UartKind::Cmsdk => "Cmsdk",
+        UartKind::Nrf51 => "Nrf51",
+        UartKind::Ns16550 => "Ns16550",
+    };
+    let mut code = format!(
+        "/// The board's name in boards.toml.\n\
+         pub const NAME: &str = {:?};\n\
+         /// The board's serial port.\n\
+         pub type Uart = uart::{uart};\n\
+         const UART_BASE: usize = {:#x};\n",
+        board.name, board.uart.base
+    );
+    if let Counter::SysTick { systick_hz } = board.counter {
+        code += &format!("const SYSTICK_HZ: u64 = {systick_hz};\n");
+    }
+    code
+}

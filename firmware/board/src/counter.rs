@@ -1,0 +1,90 @@
+//! Counts instructions under QEMU's `-icount shift=6`, where every instruction takes 64 ns of
+//! virtual time.
+//!
+//! A reading is within one instruction of the truth and the same in every run. On hardware these
+//! counters show time instead.
+
+use core::arch::asm;
+
+pub use machine::instructions;
+pub(crate) use machine::start;
+
+/// Executes `2 * n` instructions and a few around them, for `n > 0`: something known to count.
+#[inline(never)]
+pub fn spin(n: u32) {
+    assert!(n > 0, "a loop that counts down from 0 would wrap");
+    #[cfg(target_arch = "arm")]
+    // SAFETY: the loop changes a register and the flags, nothing else.
+    unsafe {
+        asm!("2:", "subs {n}, #1", "bne 2b", n = inout(reg) n => _, options(nomem, nostack));
+    }
+    #[cfg(target_arch = "riscv32")]
+    // SAFETY: the loop changes a register, nothing else.
+    unsafe {
+        asm!("2:", "addi {n}, {n}, -1", "bnez {n}, 2b", n = inout(reg) n => _, options(nomem, nostack));
+    }
+}
+
+#[cfg(target_arch = "arm")]
+mod machine {
+    //! SysTick, whose 24 bits last for some ten million instructions, extended by an interrupt. Each
+    //! wrap adds the few instructions of its handler to the count.
+
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    use cortex_m::peripheral::{SYST, syst::SystClkSource};
+    use cortex_m_rt::exception;
+
+    const PERIOD: u64 = 1 << 24;
+
+    static WRAPS: AtomicU32 = AtomicU32::new(0);
+
+    #[exception]
+    fn SysTick() {
+        WRAPS.store(WRAPS.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn start() {
+        // SAFETY: `Board::take` calls this once, and no one else touches SysTick's registers.
+        let mut systick = unsafe { cortex_m::Peripherals::steal().SYST };
+        systick.set_clock_source(SystClkSource::Core);
+        systick.set_reload(PERIOD as u32 - 1);
+        systick.clear_current();
+        systick.enable_counter();
+        systick.enable_interrupt();
+    }
+
+    /// How many instructions the processor has executed since [`Board::take`](crate::Board::take).
+    pub fn instructions() -> u64 {
+        // An interrupt between the two readings starts them again.
+        let (wraps, current) = loop {
+            let wraps = WRAPS.load(Ordering::Relaxed);
+            let current = SYST::get_current();
+            if wraps == WRAPS.load(Ordering::Relaxed) {
+                break (wraps, current);
+            }
+        };
+        // The timer counts down. A tick is not a whole number of instructions: 64 ns are
+        // 64 * SYSTICK_HZ / 10^9 ticks, and the quotient is rounded to the nearest.
+        let ticks = u64::from(wraps) * PERIOD + (PERIOD - 1 - u64::from(current));
+        let per_mega_instruction = 64 * crate::SYSTICK_HZ / 1000;
+        (ticks * 1_000_000 + per_mega_instruction / 2) / per_mega_instruction
+    }
+}
+
+#[cfg(target_arch = "riscv32")]
+mod machine {
+    //! minstret, which QEMU advances by 64 with every instruction.
+
+    use riscv::register::minstret;
+
+    pub(crate) fn start() {
+        // SAFETY: nothing but `instructions` depends on this counter.
+        unsafe { minstret::write64(0) }
+    }
+
+    /// How many instructions the processor has executed since [`Board::take`](crate::Board::take).
+    pub fn instructions() -> u64 {
+        minstret::read64() / 64
+    }
+}

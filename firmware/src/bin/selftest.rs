@@ -1,0 +1,30 @@
+//! Checks on the board what no host can check.
+#![no_std]
+#![no_main]
+
+use board::Board;
+
+#[board::entry]
+fn main() -> ! {
+    let _board = Board::take();
+    instructions_are_counted();
+    board::exit(true)
+}
+
+/// A loop of `2 * n` instructions counts as that and the same few more for every n. A reading of
+/// SysTick is within one instruction, and this compares two differences of two readings; a wrap of
+/// SysTick, after some eight million instructions, adds its handler's.
+fn instructions_are_counted() {
+    let count = |n: u32| {
+        let start = board::instructions();
+        board::spin(n);
+        board::instructions() - start
+    };
+    let around = count(1) - 2;
+    for n in [2, 10, 1000, 1_000_000, 8_000_000] {
+        let expected = u64::from(2 * n) + around;
+        let off = count(n).abs_diff(expected);
+        let wraps = u64::from(n / 3_000_000);
+        assert!(off <= 4 + 10 * wraps, "{expected} instructions, {off} off");
+    }
+}

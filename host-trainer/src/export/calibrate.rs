@@ -1,0 +1,78 @@
+//! How large the numbers get: the model reads a text in f32 and the largest values decide the binary point.
+
+use super::quantize::{exponent_of, peak};
+use crate::model::Model;
+use anyhow::Result;
+use std::collections::BTreeMap;
+use thumbformer::Token;
+
+/// The largest magnitude seen at each place of the model that the runtime keeps in units of the residual
+/// stream, over all blocks.
+#[derive(Debug, Default)]
+pub struct Peaks(BTreeMap<String, f32>);
+
+impl Peaks {
+    /// Place and largest magnitude.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, f32)> {
+        self.0.iter().map(|(place, &peak)| (place.as_str(), peak))
+    }
+
+    /// Fraction bits that leave `headroom` bits over the largest magnitude in i32.
+    pub fn fraction_bits(&self, headroom: u32) -> u8 {
+        let largest = self.0.values().fold(f32::MIN_POSITIVE, |m, &p| m.max(p));
+        (30 - exponent_of(f64::from(largest)) - headroom as i32).clamp(4, 24) as u8
+    }
+}
+
+/// Reads a text, a context window at a time.
+pub fn observe(model: &Model, text: &[u16]) -> Result<Peaks> {
+    let mut peaks = Peaks::default();
+    for window in windows(model, text) {
+        model.forward_observed(window, &mut |site, values| {
+            let place = site.rsplit('.').next().unwrap_or(site);
+            // What matrices read is rounded with its own scale.
+            if !["attention_norm", "heads", "ffn_norm", "hidden", "norm"].contains(&place) {
+                let largest = peaks.0.entry(place.to_owned()).or_default();
+                *largest = largest.max(peak(values));
+            }
+        })?;
+    }
+    Ok(peaks)
+}
+
+/// The text in windows of the model's context.
+pub fn windows<'t>(model: &Model, text: &'t [u16]) -> impl Iterator<Item = &'t [u16]> {
+    text.chunks(model.config().config.seq_len)
+}
+
+/// The longest text that a model writes for its own calibration.
+const SELF_WRITTEN: usize = 256;
+
+/// A text that the model writes itself: from the begin token on, each token drawn from the distribution by a
+/// fixed sequence of quantiles.
+pub fn write_text(model: &Model) -> Result<Vec<u16>> {
+    let config = model.config().config;
+    let mut tokens = vec![Token::BOS.0.min(config.vocab_size as u16 - 1)];
+    let mut quantile = 0.5f64;
+    while tokens.len() < config.seq_len.min(SELF_WRITTEN) {
+        let logits = model.forward(&tokens)?;
+        let last = &logits[logits.len() - config.vocab_size..];
+        // The golden ratio spreads the quantiles evenly.
+        quantile = (quantile + 0.618_033_988_749_894_9) % 1.0;
+        tokens.push(draw(last, quantile));
+    }
+    Ok(tokens)
+}
+
+fn draw(logits: &[f32], quantile: f64) -> u16 {
+    let max = logits.iter().fold(f32::MIN, |m, &l| m.max(l));
+    let weights = || logits.iter().map(|&l| libm::exp(f64::from(l - max)));
+    let mut left = quantile * weights().sum::<f64>();
+    for (token, weight) in weights().enumerate() {
+        left -= weight;
+        if left < 0.0 {
+            return token as u16;
+        }
+    }
+    (logits.len() - 1) as u16
+}

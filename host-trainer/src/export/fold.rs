@@ -1,0 +1,74 @@
+//! Norms into the matrices that read them.
+//!
+//! A matrix reads `gain * x + shift` of a norm. The shift (LayerNorm's bias) always becomes a bias of the
+//! matrix: `W (gain x + shift) = W gain x + W shift`. The gain can become a part of the weights too, which
+//! is exact unless the same weights are also the embedding.
+
+use crate::model::Model;
+use std::borrow::Cow;
+use thumbformer::format::{TensorKind, TensorSpec};
+
+/// log2(e), which takes attention scores to base two.
+const LOG2_E: f64 = std::f64::consts::LOG2_E;
+
+/// The norms of a model.
+pub struct Norms<'m> {
+    model: &'m Model,
+    fold_gains: bool,
+}
+
+impl<'m> Norms<'m> {
+    /// The norms of `model`; whether their gains are to be folded.
+    pub fn new(model: &'m Model, fold_gains: bool) -> Self {
+        Self { model, fold_gains }
+    }
+
+    /// The gain that the file stores for a norm; none if it is folded.
+    pub fn gain(&self, norm: TensorSpec) -> Option<&'m [f32]> {
+        let head = norm.kind == TensorKind::FinalNorm && self.model.config().config.tied;
+        if self.fold_gains && !head {
+            return None;
+        }
+        self.model.params().get(&super::tensor_name(norm))
+    }
+
+    /// The weights `[rows, cols]` and biases of a matrix after the norm that it reads went into it; queries
+    /// are scaled to scores of base two.
+    pub fn apply<'w>(
+        &self,
+        spec: TensorSpec,
+        weights: &'w [f32],
+        bias: Option<&[f32]>,
+    ) -> (Cow<'w, [f32]>, Option<Vec<f32>>) {
+        let config = &self.model.config().config;
+        let mut weights = Cow::Borrowed(weights);
+        let mut bias = bias.map(<[f32]>::to_vec);
+        let norm = match spec.kind {
+            TensorKind::Wq | TensorKind::Wk | TensorKind::Wv => Some(TensorKind::AttentionNorm),
+            TensorKind::W1 | TensorKind::W3 => Some(TensorKind::MlpNorm),
+            TensorKind::Head => Some(TensorKind::FinalNorm),
+            _ => None,
+        };
+        if let Some(norm) = norm {
+            let norm = config.spec(norm, spec.layer);
+            let name = super::tensor_name(norm);
+            if let Some(shift) = self.model.params().get(&name.replace(".weight", ".bias")) {
+                let bias = bias.get_or_insert_with(|| vec![0.0; spec.rows]);
+                for (b, row) in bias.iter_mut().zip(weights.chunks(spec.cols)) {
+                    *b += row.iter().zip(shift).map(|(w, s)| w * s).sum::<f32>();
+                }
+            }
+            if let (None, Some(gain)) = (self.gain(norm), self.model.params().get(&name)) {
+                for row in weights.to_mut().chunks_mut(spec.cols) {
+                    row.iter_mut().zip(gain).for_each(|(w, g)| *w *= g);
+                }
+            }
+        }
+        if spec.kind == TensorKind::Wq {
+            let factor = (LOG2_E / libm::sqrt(config.head_dim() as f64)) as f32;
+            weights.to_mut().iter_mut().for_each(|w| *w *= factor);
+            bias.iter_mut().flatten().for_each(|b| *b *= factor);
+        }
+        (weights, bias)
+    }
+}

@@ -1,0 +1,196 @@
+//! A trained model to a `.thumb` file: equalise, calibrate, round, emit.
+//!
+//! Mathematics at export comes from `libm` and from plain arithmetic, never from the platform's library, so
+//! that one checkpoint gives the same bytes on every host.
+
+mod calibrate;
+mod equalize;
+mod fold;
+mod quantize;
+
+pub use calibrate::Peaks;
+
+use crate::model::Model;
+use anyhow::{Context, Result, ensure};
+use quantize::{Matrix, gains, rope_table, rounded_bias};
+use std::borrow::Cow;
+use thumbformer::format::{Dtype, Emitter, InputWidth, TensorKind, TensorPlan, TensorSpec};
+
+/// What an export may choose.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The width of the input of each kind of matrix.
+    pub input: fn(TensorKind) -> InputWidth,
+    /// Whether norms' gains go into the matrices that read them, where that is exact.
+    pub fold_gains: bool,
+    /// Whether channels of keys and values are equalised before rounding.
+    pub equalize: bool,
+    /// Bits that the residual stream can grow beyond the largest value seen in the calibration text.
+    pub headroom: u32,
+    /// Positions of the context window; that of the model if it is not given.
+    pub seq_len: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { input: |_| InputWidth::A16, fold_gains: true, equalize: true, headroom: 8, seq_len: None }
+    }
+}
+
+/// What was written, beside the file itself.
+#[derive(Debug)]
+pub struct Exported {
+    /// The bytes of the `.thumb` file.
+    pub file: Vec<u8>,
+    /// The largest values seen in the calibration text.
+    pub peaks: Peaks,
+}
+
+/// Rounds `model` to a model file. `calibration` is a text of tokens that the model might meet: it decides
+/// the binary point of the residual stream and the equalisation of keys and values; where it is empty, the
+/// model writes one itself.
+pub fn export(
+    model: &Model,
+    tokenizer: &[u8],
+    metadata: &[(&str, &str)],
+    calibration: &[u16],
+    options: &Options,
+) -> Result<Exported> {
+    let mut model = model.clone();
+    let calibration = match calibration {
+        [] => Cow::Owned(calibrate::write_text(&model)?),
+        text => Cow::Borrowed(text),
+    };
+    if options.equalize {
+        equalize::equalize(&mut model, &calibration)?;
+    }
+    let peaks = calibrate::observe(&model, &calibration)?;
+    let frac = peaks.fraction_bits(options.headroom);
+    let mut config = model.config().config;
+    if let Some(seq_len) = options.seq_len {
+        ensure!(
+            seq_len >= 1 && seq_len <= config.seq_len,
+            "context: found {seq_len} positions, wanted 1 to {} (what the model was trained for)",
+            config.seq_len
+        );
+        config.seq_len = seq_len;
+    }
+
+    let norms = fold::Norms::new(&model, options.fold_gains);
+    let mut plans = Vec::new();
+    let mut parts = Vec::new();
+    for spec in config.tensors() {
+        let part = round(&model, &norms, spec, frac)?;
+        plans.push(part.plan((options.input)(spec.kind)));
+        parts.push(part);
+    }
+    let metadata = lines(metadata)?;
+    let mut file = vec![0; Emitter::file_len(&config, &plans, tokenizer.len(), metadata.len())];
+    let epsilon = quantize::mantissa_and_exponent(model.config().norm_eps);
+    let mut emitter = Emitter::new(&mut file, config, frac, epsilon, &plans, tokenizer.len(), metadata.len())
+        .context("the model does not fit the format")?;
+    emitter.tokenizer().copy_from_slice(tokenizer);
+    emitter.metadata().copy_from_slice(metadata.as_bytes());
+    for (index, part) in parts.iter().enumerate() {
+        match part {
+            Part::Folded => {}
+            Part::Values { values, .. } => write(emitter.data(index)?, values, |v| v.to_le_bytes()),
+            Part::Matrix { matrix, bias } => {
+                write(emitter.data(index)?, &matrix.weights, |v| v.to_le_bytes());
+                write(emitter.scales(index)?, &matrix.scales, |v| v.to_le_bytes());
+                write(emitter.bias(index)?, bias.as_deref().unwrap_or_default(), |v| v.to_le_bytes());
+            }
+        }
+    }
+    emitter.finish();
+    Ok(Exported { file, peaks })
+}
+
+/// A tensor, rounded.
+enum Part {
+    Folded,
+    Values { values: Vec<i16>, exponent: i8 },
+    Matrix { matrix: Matrix, bias: Option<Vec<i32>> },
+}
+
+impl Part {
+    fn plan(&self, input: InputWidth) -> TensorPlan {
+        let (dtype, exponent, bias) = match self {
+            Self::Folded => (Dtype::Folded, 0, false),
+            Self::Values { exponent, .. } => (Dtype::I16, *exponent, false),
+            Self::Matrix { matrix, bias } => (Dtype::I8, matrix.exponent, bias.is_some()),
+        };
+        TensorPlan { dtype, input, exponent, bias }
+    }
+}
+
+fn round(model: &Model, norms: &fold::Norms<'_>, spec: TensorSpec, frac: u8) -> Result<Part> {
+    let name = tensor_name(spec);
+    let tensor =
+        |name: &str| model.params().get(name).with_context(|| format!("the model has no tensor {name}"));
+    Ok(match spec.kind {
+        TensorKind::RopeTable => {
+            let (values, exponent) = rope_table(spec.rows, spec.cols, model.config().rope_theta);
+            Part::Values { values, exponent }
+        }
+        kind if kind.is_norm() => match norms.gain(spec) {
+            None => Part::Folded,
+            Some(gain) => {
+                let (values, exponent) = gains(gain);
+                Part::Values { values, exponent }
+            }
+        },
+        TensorKind::Embedding | TensorKind::PositionEmbedding => {
+            let values = &tensor(&name)?[..spec.rows * spec.cols];
+            Part::Matrix { matrix: Matrix::round(values, spec.cols), bias: None }
+        }
+        _ => {
+            let config = &model.config().config;
+            let tied = spec.kind == TensorKind::Head && config.tied;
+            let name = if tied { tensor_name(config.spec(TensorKind::Embedding, 0)) } else { name };
+            let bias = model.params().get(&name.replace(".weight", ".bias"));
+            let (weights, bias) = norms.apply(spec, tensor(&name)?, bias);
+            let matrix = Matrix::round(&weights, spec.cols);
+            Part::Matrix { matrix, bias: bias.map(|bias| rounded_bias(&bias, frac)) }
+        }
+    })
+}
+
+/// The name of a tensor in a checkpoint.
+fn tensor_name(spec: TensorSpec) -> String {
+    let place = match spec.kind {
+        TensorKind::Embedding => return "tok_embeddings.weight".into(),
+        TensorKind::PositionEmbedding => return "pos_embeddings.weight".into(),
+        TensorKind::FinalNorm => return "norm.weight".into(),
+        TensorKind::Head => return "output.weight".into(),
+        TensorKind::RopeTable => return "the rotary table".into(),
+        TensorKind::AttentionNorm => "attention_norm",
+        TensorKind::Wq => "attention.wq",
+        TensorKind::Wk => "attention.wk",
+        TensorKind::Wv => "attention.wv",
+        TensorKind::Wo => "attention.wo",
+        TensorKind::MlpNorm => "ffn_norm",
+        TensorKind::W1 => "feed_forward.w1",
+        TensorKind::W2 => "feed_forward.w2",
+        TensorKind::W3 => "feed_forward.w3",
+    };
+    format!("layers.{}.{place}.weight", spec.layer)
+}
+
+fn write<T: Copy, const N: usize>(out: &mut [u8], values: &[T], bytes: impl Fn(T) -> [u8; N]) {
+    for (out, &value) in out.chunks_exact_mut(N).zip(values) {
+        out.copy_from_slice(&bytes(value));
+    }
+}
+
+fn lines(metadata: &[(&str, &str)]) -> Result<String> {
+    let mut text = String::new();
+    for (key, value) in metadata {
+        ensure!(
+            !key.contains(['=', '\n']) && !value.contains('\n'),
+            "metadata: {key:?} = {value:?} has a line break, or '=' in its key"
+        );
+        text += &format!("{key} = {value}\n");
+    }
+    Ok(text)
+}

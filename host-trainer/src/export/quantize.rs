@@ -1,0 +1,115 @@
+//! Real numbers to the integers of the format: the one place where weights are rounded.
+
+use half::f16;
+
+/// A matrix as the format stores it.
+pub struct Matrix {
+    /// int8 rows, each padded with zeros to a multiple of four.
+    pub weights: Vec<i8>,
+    /// A scale per row, relative to `2^exponent`.
+    pub scales: Vec<u16>,
+    /// See `scales`.
+    pub exponent: i8,
+}
+
+impl Matrix {
+    /// Rounds a row-major matrix: each row by its own scale, `max |w| / 127` as f16 times a power of two
+    /// that all rows share. The largest row has the f16 exponent 14, so that rows down to 2^-28 of it have a
+    /// normal scale; smaller ones are rounded by the smallest normal scale.
+    pub fn round(values: &[f32], cols: usize) -> Self {
+        let steps: Vec<f64> = values.chunks(cols).map(|row| f64::from(peak(row)) / 127.0).collect();
+        let largest = steps.iter().fold(f64::MIN_POSITIVE, |m, &s| m.max(s));
+        let exponent = (exponent_of(largest) - 14).clamp(-128, 127);
+        let unit = libm::exp2(f64::from(exponent));
+        let mut weights = Vec::with_capacity(values.len());
+        let mut scales = Vec::with_capacity(steps.len());
+        for (row, step) in values.chunks(cols).zip(steps) {
+            let scale = f16::from_f64(step / unit).max(f16::MIN_POSITIVE);
+            let step = scale.to_f64() * unit;
+            let round = |&w: &f32| libm::round(f64::from(w) / step).clamp(-127.0, 127.0) as i8;
+            weights.extend(row.iter().map(round));
+            weights.resize(weights.len().next_multiple_of(4), 0);
+            scales.push(scale.to_bits());
+        }
+        Self { weights, scales, exponent: exponent as i8 }
+    }
+}
+
+/// A norm's gains as int16 times a power of two.
+pub fn gains(values: &[f32]) -> (Vec<i16>, i8) {
+    let exponent = (exponent_of(f64::from(peak(values)).max(f64::MIN_POSITIVE)) - 14).clamp(-128, 127);
+    let unit = libm::exp2(f64::from(exponent));
+    let round = |&g: &f32| libm::round(f64::from(g) / unit).clamp(-32767.0, 32767.0) as i16;
+    (values.iter().map(round).collect(), exponent as i8)
+}
+
+/// The rotary table `[seq_len, head_dim]`: cosine and sine of `position * theta^(-2 i / head_dim)`, Q14.
+pub fn rope_table(seq_len: usize, head_dim: usize, theta: f32) -> (Vec<i16>, i8) {
+    let mut table = Vec::with_capacity(seq_len * head_dim);
+    for position in 0..seq_len {
+        for i in (0..head_dim).step_by(2) {
+            let frequency = libm::pow(f64::from(theta), -(i as f64) / head_dim as f64);
+            let angle = position as f64 * frequency;
+            table.extend([libm::cos(angle), libm::sin(angle)].map(|v| libm::round(v * 16384.0) as i16));
+        }
+    }
+    (table, -14)
+}
+
+/// Biases in units of the residual stream.
+pub fn rounded_bias(bias: &[f32], frac: u8) -> Vec<i32> {
+    let unit = libm::exp2(f64::from(frac));
+    // `as` saturates.
+    bias.iter().map(|&b| libm::round(f64::from(b) * unit) as i32).collect()
+}
+
+/// A positive f32 as an integer below 2^24 times a power of two.
+pub fn mantissa_and_exponent(v: f32) -> (u32, i32) {
+    if v <= 0.0 {
+        return (0, 0);
+    }
+    let exponent = (exponent_of(f64::from(v)) - 23).clamp(-200, 0);
+    (libm::round(f64::from(v) / libm::exp2(f64::from(exponent))) as u32, exponent)
+}
+
+/// `floor(log2(v))` of a positive normal number.
+pub fn exponent_of(v: f64) -> i32 {
+    ((v.to_bits() >> 52) & 0x7ff) as i32 - 1023
+}
+
+/// The largest magnitude.
+pub fn peak(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |m, v| m.max(v.abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_within_half_a_step() {
+        let values: Vec<f32> =
+            (0..7 * 5).map(|i| ((i * 37 % 23) as f32 - 11.0) * 0.01 * (i / 5) as f32).collect();
+        let matrix = Matrix::round(&values, 5);
+        assert_eq!((matrix.weights.len(), matrix.scales.len()), (7 * 8, 7));
+        for (r, row) in values.chunks(5).enumerate() {
+            let scale = f16::from_bits(matrix.scales[r]);
+            assert!(scale.is_normal() && scale.is_sign_positive());
+            let step = scale.to_f64() * libm::exp2(f64::from(matrix.exponent));
+            for (c, &w) in row.iter().enumerate() {
+                let got = f64::from(matrix.weights[r * 8 + c]) * step;
+                assert!((got - f64::from(w)).abs() <= step * 0.57, "{got}, wanted {w}");
+            }
+            assert_eq!(matrix.weights[r * 8 + 5..(r + 1) * 8], [0; 3]);
+        }
+    }
+
+    #[test]
+    fn epsilon_is_exact() {
+        for v in [1e-5f32, 1e-6, 1e-12, 0.1, 0.0] {
+            let (mantissa, exponent) = mantissa_and_exponent(v);
+            assert!(mantissa < 1 << 24);
+            assert_eq!(f64::from(mantissa) * libm::exp2(f64::from(exponent)), f64::from(v));
+        }
+    }
+}

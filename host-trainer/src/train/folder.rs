@@ -1,0 +1,91 @@
+//! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `state.safetensors`.
+
+use super::config::TrainConfig;
+use crate::checkpoint::{self, Info, State, write_atomically};
+use crate::model::Model;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A run's files.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    metrics: File,
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run. Refuses one that holds a run already.
+    pub fn create(path: &Path, config: &TrainConfig) -> Result<Self> {
+        let state = path.join(STATE);
+        ensure!(
+            !state.exists(),
+            "{}: found a run, wanted an empty folder or the wish to resume it",
+            path.display()
+        );
+        fs::create_dir_all(path).with_context(|| format!("{}", path.display()))?;
+        let metrics = path.join(METRICS);
+        write_atomically(&metrics, &[])?;
+        Self::open(path, config)
+    }
+
+    /// Opens the folder of an interrupted run and reads its state. The new configuration may differ
+    /// from the old one in anything but the model and the seed.
+    pub fn resume(path: &Path, config: &TrainConfig, len: usize) -> Result<(Self, State)> {
+        let file = path.join(CONFIG);
+        let text = fs::read_to_string(&file)
+            .with_context(|| format!("{}: found no run to resume", file.display()))?;
+        let before: TrainConfig = toml::from_str(&text).with_context(|| format!("{}", file.display()))?;
+        if before.model != config.model {
+            bail!("{}: found another [model] than the one to resume", file.display());
+        }
+        let state = State::load(&path.join(STATE), len)?;
+        forget_after(&path.join(METRICS), state.step)?;
+        Ok((Self::open(path, config)?, state))
+    }
+
+    fn open(path: &Path, config: &TrainConfig) -> Result<Self> {
+        write_atomically(&path.join(CONFIG), &[toml::to_string(config)?.as_bytes()])?;
+        let metrics = path.join(METRICS);
+        let open = OpenOptions::new().append(true).create(true).open(&metrics);
+        Ok(Self {
+            path: path.to_path_buf(),
+            metrics: open.with_context(|| format!("{}", metrics.display()))?,
+        })
+    }
+
+    /// Adds a line to the metrics.
+    pub fn record(&mut self, line: &Value) -> Result<()> {
+        writeln!(self.metrics, "{line}").with_context(|| format!("{}", self.path.join(METRICS).display()))
+    }
+
+    /// Writes the state, then the model.
+    pub fn save(&self, state: &State, model: &Model, tokenizer: Option<&[u8]>) -> Result<()> {
+        state.save(&self.path.join(STATE))?;
+        let name = self.path.file_name().unwrap_or_default();
+        let info = Info {
+            name: name.to_string_lossy().into_owned(),
+            licence: String::new(),
+            provenance: format!("trained for {} steps, seed {}", state.step, state.seed),
+        };
+        checkpoint::save(&self.path.join(MODEL), model, &info, tokenizer)
+    }
+}
+
+const CONFIG: &str = "config.toml";
+const METRICS: &str = "metrics.jsonl";
+const MODEL: &str = "model.safetensors";
+const STATE: &str = "state.safetensors";
+
+/// Drops the metrics of steps that are going to be done again.
+fn forget_after(metrics: &Path, step: u64) -> Result<()> {
+    let text = fs::read_to_string(metrics).unwrap_or_default();
+    let done = |line: &&str| {
+        let value: Option<Value> = serde_json::from_str(line).ok();
+        value.is_some_and(|value| value["step"].as_u64().is_some_and(|s| s <= step))
+    };
+    let kept: String = text.lines().filter(done).flat_map(|line| [line, "\n"]).collect();
+    write_atomically(metrics, &[kept.as_bytes()])
+}

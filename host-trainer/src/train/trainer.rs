@@ -1,0 +1,195 @@
+//! One training step after the other, without files and without a terminal.
+
+use super::config::{Budget, TrainConfig};
+use crate::checkpoint::State;
+use crate::model::{Model, TrainingMemory};
+use crate::nn::dropout::Dropout;
+use crate::nn::math;
+use crate::nn::random::Random;
+use crate::optimizer::{AdamW, clip_norm};
+use crate::schedule::Schedule;
+use anyhow::{Result, ensure};
+use std::thread;
+use std::time::Instant;
+
+/// Keep the random choices of a step apart from each other.
+const BATCH_STREAM: u64 = 0xba7c;
+const DROPOUT_STREAM: u64 = 0xd409;
+
+/// A run between two steps.
+///
+/// Sequence `i` of a batch always belongs to thread `i % threads`, a thread takes its sequences in
+/// order, and the threads' gradients are added in order: the same configuration and number of
+/// threads give the same weights, bit for bit.
+#[derive(Debug)]
+pub struct Trainer {
+    config: TrainConfig,
+    budget: Budget,
+    schedule: Schedule,
+    model: Model,
+    optimizer: AdamW,
+    workers: Vec<Worker>,
+    step: u64,
+    seconds_before: f64,
+    started: Instant,
+}
+
+/// What a thread owns.
+#[derive(Debug)]
+struct Worker {
+    memory: TrainingMemory,
+    grad: Vec<f32>,
+    loss: f64,
+}
+
+/// What a step tells.
+#[derive(Debug, Clone, Copy)]
+pub struct StepReport {
+    /// Mean loss of the batch in nats per token, before the step.
+    pub loss: f64,
+    /// Learning rate.
+    pub rate: f32,
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f32,
+}
+
+impl Trainer {
+    /// A new run. Zero threads count as one here; [`train`](super::train) counts the cores.
+    pub fn new(config: TrainConfig) -> Result<Self> {
+        config.validate()?;
+        let model = Model::init(config.model, config.training.seed)?;
+        let len = model.params().values.len();
+        let t = &config.training;
+        let threads = t.threads.clamp(1, t.batch);
+        let seq_len = config.model.config.seq_len;
+        Ok(Self {
+            budget: config.budget()?,
+            schedule: Schedule {
+                peak: t.learning_rate,
+                last: t.learning_rate * t.final_rate,
+                warmup: t.warmup,
+            },
+            optimizer: AdamW::new(len, t.weight_decay),
+            workers: (0..threads)
+                .map(|_| Worker {
+                    memory: TrainingMemory::new(&config.model, seq_len),
+                    grad: vec![0.0; len],
+                    loss: 0.0,
+                })
+                .collect(),
+            model,
+            config,
+            step: 0,
+            seconds_before: 0.0,
+            started: Instant::now(),
+        })
+    }
+
+    /// Goes on where a state was taken. The configuration may have another budget, but must have
+    /// the same seed and shape.
+    pub fn restore(&mut self, state: State) -> Result<()> {
+        let seed = self.config.training.seed;
+        ensure!(
+            state.seed == seed,
+            "seed: found {} in the state, wanted {seed} as in the configuration",
+            state.seed
+        );
+        let (found, wanted) = (state.params.len(), self.optimizer.m.len());
+        ensure!(found == wanted, "parameters: found {found}, wanted {wanted}");
+        self.model.params_mut().values = state.params;
+        self.optimizer.m = state.m;
+        self.optimizer.v = state.v;
+        self.step = state.step;
+        self.seconds_before = state.seconds;
+        self.started = Instant::now();
+        Ok(())
+    }
+
+    /// All that [`restore`](Self::restore) needs.
+    pub fn state(&self, best_loss: f64) -> State {
+        State {
+            step: self.step,
+            seed: self.config.training.seed,
+            seconds: self.seconds(),
+            best_loss,
+            params: self.model.params().values.clone(),
+            m: self.optimizer.m.clone(),
+            v: self.optimizer.v.clone(),
+        }
+    }
+
+    /// The model as it is.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Steps done, those before an interruption included.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Seconds of training, those before an interruption included.
+    pub fn seconds(&self) -> f64 {
+        self.seconds_before + self.started.elapsed().as_secs_f64()
+    }
+
+    /// The fraction of the budget that is used.
+    pub fn fraction(&self) -> f64 {
+        self.budget.fraction(self.step, self.seconds())
+    }
+
+    /// Tokens that a step learns from.
+    pub fn tokens_per_step(&self) -> usize {
+        self.config.training.batch * self.config.model.config.seq_len
+    }
+
+    /// Draws a batch from a stream of more than `seq_len` tokens, all of the vocabulary, and takes
+    /// one step along its gradient.
+    pub fn advance(&mut self, tokens: &[u16]) -> Result<StepReport> {
+        let t = &self.config.training;
+        let (batch, seq_len) = (t.batch, self.config.model.config.seq_len);
+        let mut random = Random::keyed(&[t.seed, BATCH_STREAM, self.step]);
+        let starts: Vec<usize> = (0..batch).map(|_| random.below(tokens.len() - seq_len)).collect();
+
+        let scale = 1.0 / (batch * seq_len) as f32;
+        let (model, step, threads) = (&self.model, self.step, self.workers.len());
+        let work = |first: usize, worker: &mut Worker| {
+            worker.grad.fill(0.0);
+            worker.loss = 0.0;
+            for i in (first..batch).step_by(threads) {
+                let key = [t.seed, DROPOUT_STREAM, step, i as u64];
+                let dropout = Dropout { rate: t.dropout, key: Random::keyed(&key).next_u64() };
+                let inputs = &tokens[starts[i]..][..seq_len];
+                let targets = &tokens[starts[i] + 1..][..seq_len];
+                let Worker { memory, grad, .. } = worker;
+                worker.loss += model.loss_and_grad(inputs, targets, scale, dropout, memory, grad);
+            }
+        };
+        let (main, others) = self.workers.split_first_mut().expect("at least one");
+        thread::scope(|scope| {
+            for (i, worker) in others.iter_mut().enumerate() {
+                scope.spawn(move || work(i + 1, worker));
+            }
+            work(0, main);
+        });
+        for other in others {
+            math::add(&mut main.grad, &other.grad);
+            main.loss += other.loss;
+        }
+
+        let loss = main.loss / (batch * seq_len) as f64;
+        ensure!(
+            loss.is_finite(),
+            "step {}: found a loss of {loss}, wanted a number; a lower learning_rate may help",
+            self.step
+        );
+        let grad_norm = clip_norm(&mut main.grad, t.clip);
+        // A budget of steps counts this one, so that the first is not lost to a rate of zero.
+        let fraction = self.budget.fraction(self.step + 1, self.seconds());
+        let rate = self.schedule.rate(fraction as f32);
+        self.step += 1;
+        let worker = &self.workers[0];
+        self.optimizer.update(self.model.params_mut(), &worker.grad, rate, self.step);
+        Ok(StepReport { loss, rate, grad_norm })
+    }
+}

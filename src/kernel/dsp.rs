@@ -1,0 +1,396 @@
+//! Kernels for the DSP extension of Armv7E-M and Armv8-M Mainline: Cortex-M4, M7, M33, M35P.
+//!
+//! SMLAD adds two 16 x 16 products to an accumulator, and SXTB16 widens bytes 0 and 2 of a word (after ROR #8, bytes
+//! 1 and 3) to the halves of another. So a word of four weights meets the input as the words (x0, x2) and (x1, x3):
+//! [`arrange`] stores it that way, once per vector instead of once per row.
+//!
+//! [`rows3`] takes three rows and eight columns a step: 3 LDRD, 1 LDM, 12 SXTB16 and 12 SMLAD for 24
+//! multiply-accumulates, 28 / 24 = 1.17 instructions each, which is what 14 registers allow: three row pointers, three
+//! accumulators, the input pointer, four input words, two weight words, one scratch register.
+
+use super::rows;
+use core::arch::naked_asm;
+
+/// The kernels' name.
+pub const NAME: &str = "armv7em-dsp";
+
+/// Every group of four (x0, x1, x2, x3) becomes (x0, x2, x1, x3).
+pub fn arrange(x: &mut [i16]) {
+    for group in x.as_chunks_mut::<4>().0 {
+        group.swap(1, 2);
+    }
+}
+
+/// See [`super::matvec_strided`].
+pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
+    let columns = x.len();
+    if columns == 0 {
+        return y.fill(0);
+    }
+    let rows = rows::count(weights.len(), stride, columns).min(y.len());
+    let bits = weights.as_ptr().addr() | x.as_ptr().addr() | columns | stride;
+    if !bits.is_multiple_of(4) {
+        return unaligned(weights, stride, x, y);
+    }
+    let (w, x, y) = (weights.as_ptr(), x.as_ptr(), y.as_mut_ptr());
+    let (blocks, rest) = (rows / 3, rows % 3);
+    let done = rows - rest;
+    // SAFETY: this target executes the DSP instructions, since build.rs saw them assemble. `weights` holds `rows`
+    // rows of `columns` bytes, `stride` apart, `x` columns elements and `y` rows sums, and rows3 and row1 touch
+    // nothing else. `weights` and `x` start at multiples of four bytes, and columns and stride are multiples of 4 and
+    // not 0, so every row starts at one, too.
+    unsafe {
+        if blocks > 0 {
+            rows3(w, x, y, columns, stride, blocks);
+        }
+        if rest > 0 {
+            row1(w.add(done * stride), x, y.add(done), columns, stride, rest);
+        }
+    }
+}
+
+/// See [`super::add_weighted_rows`].
+pub fn add_weighted_rows(values: &[i8], stride: usize, weights: &[i16], sums: &mut [i32]) {
+    let columns = sums.len();
+    let rows = rows::count(values.len(), stride, columns).min(weights.len());
+    let bits = values.as_ptr().addr() | weights.as_ptr().addr() | columns | stride;
+    if !bits.is_multiple_of(4) {
+        return rows::add_weighted_rows(values, stride, weights, sums);
+    }
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    let (v, w, s) = (values.as_ptr(), weights.as_ptr(), sums.as_mut_ptr());
+    // SAFETY: as above: `values` holds `rows` rows of `columns` bytes, `stride` apart, `weights` at least `rows`
+    // elements and `sums` columns sums. All addresses and columns are multiples of 4; rows and columns are not 0.
+    unsafe { weighted(v, w, s, stride, rows, columns / 4) }
+}
+
+/// The same product for slices that LDRD cannot read, and for columns that are no multiple of four.
+#[cold]
+fn unaligned(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
+    let arranged = x.len() / 4 * 4;
+    for (row, y) in rows::rows(weights, stride, x.len()).zip(y) {
+        let mut sum = 0i32;
+        for (column, &w) in row.iter().enumerate() {
+            let place = match column % 4 {
+                1 if column < arranged => column + 1,
+                2 if column < arranged => column - 1,
+                _ => column,
+            };
+            let x = x.get(place).map_or(0, |&x| i32::from(x));
+            sum = sum.wrapping_add(i32::from(w) * x);
+        }
+        *y = sum;
+    }
+}
+
+/// Eight columns of one row: weights at `$pointer`, which moves on, and the input words in r10, r11, r12, lr.
+macro_rules! row_by_8 {
+    ($pointer:literal, $accumulator:literal) => {
+        concat!(
+            "ldrd r7, r8, [",
+            $pointer,
+            "], #8\n",
+            "sxtb16 r9, r7\n",
+            "smlad ",
+            $accumulator,
+            ", r9, r10, ",
+            $accumulator,
+            "\n",
+            "sxtb16 r7, r7, ror #8\n",
+            "smlad ",
+            $accumulator,
+            ", r7, r11, ",
+            $accumulator,
+            "\n",
+            "sxtb16 r9, r8\n",
+            "smlad ",
+            $accumulator,
+            ", r9, r12, ",
+            $accumulator,
+            "\n",
+            "sxtb16 r8, r8, ror #8\n",
+            "smlad ",
+            $accumulator,
+            ", r8, lr, ",
+            $accumulator,
+            "\n",
+        )
+    };
+}
+
+/// Four columns of one row, with the input words in r10 and r11.
+macro_rules! row_by_4 {
+    ($pointer:literal, $accumulator:literal) => {
+        concat!(
+            "ldr r7, [",
+            $pointer,
+            "], #4\n",
+            "sxtb16 r9, r7\n",
+            "smlad ",
+            $accumulator,
+            ", r9, r10, ",
+            $accumulator,
+            "\n",
+            "sxtb16 r7, r7, ror #8\n",
+            "smlad ",
+            $accumulator,
+            ", r7, r11, ",
+            $accumulator,
+            "\n",
+        )
+    };
+}
+
+/// Eight columns of three rows.
+macro_rules! rows3_by_8 {
+    () => {
+        concat!(
+            "ldmia r3!, {{r10, r11, r12, lr}}\n",
+            row_by_8!("r0", "r4"),
+            row_by_8!("r1", "r5"),
+            row_by_8!("r2", "r6"),
+        )
+    };
+}
+
+/// `blocks` times three rows.
+///
+/// # Safety
+/// `weights` points to 3 * blocks rows of `columns` bytes, `stride` bytes apart, `x` to `columns` arranged elements;
+/// `y` has room for 3 * blocks sums. Both inputs start at multiples of four bytes; columns and stride are multiples
+/// of 4; blocks and columns are not 0.
+#[unsafe(naked)]
+unsafe extern "C" fn rows3(
+    weights: *const i8,
+    x: *const i16,
+    y: *mut i32,
+    columns: usize,
+    stride: usize,
+    blocks: usize,
+) {
+    // r0, r1, r2: rows; r3: input; r4, r5, r6: sums; r7, r8: weights; r9: scratch; r10, r11, r12, lr: input words.
+    // The frame, whose first seven words one LDM brings back at the start of a block: 0 input, 4 8 12 zeros, 16 stride,
+    // 20 input end in groups of 32, 24 from a row's end to the next row, 28 input end in groups of 8, 32 input end,
+    // 36 y, 40 blocks left
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "ldrd r7, r8, [sp, #36]",
+        "sub sp, #44",
+        "movs r4, #0",
+        "strd r1, r4, [sp]",
+        "strd r4, r4, [sp, #8]",
+        "bic r5, r3, #31",
+        "add r5, r1, r5, lsl #1",
+        "strd r7, r5, [sp, #16]",
+        "sub r9, r7, r3",
+        "bic r5, r3, #7",
+        "add r5, r1, r5, lsl #1",
+        "strd r9, r5, [sp, #24]",
+        "add r6, r1, r3, lsl #1",
+        "strd r6, r2, [sp, #32]",
+        "str r8, [sp, #40]",
+        "sub r2, r0, r9",
+        // a block of three rows, the first of them after the last row of the block before
+        "2:",
+        "ldmia sp, {{r3-r9}}",
+        "add r0, r2, r9",
+        "add r1, r0, r7",
+        "add r2, r1, r7",
+        "cmp r3, r8",
+        "beq 5f",
+        // 32 columns
+        ".balign 4",
+        "3:",
+        rows3_by_8!(),
+        rows3_by_8!(),
+        rows3_by_8!(),
+        rows3_by_8!(),
+        "ldr r9, [sp, #20]",
+        "cmp r3, r9",
+        "bne 3b",
+        "ldr r9, [sp, #32]",
+        "cmp r3, r9",
+        "bne 5f",
+        "4:",
+        "ldrd r7, r8, [sp, #36]",
+        "stmia r7!, {{r4-r6}}",
+        "subs r8, #1",
+        "strd r7, r8, [sp, #36]",
+        "bne 2b",
+        "add sp, #44",
+        "pop {{r4-r11, pc}}",
+        // what is left of a row after the groups of 32: first groups of 8, then one of 4
+        "5:",
+        "ldr r9, [sp, #28]",
+        "cmp r3, r9",
+        "beq 7f",
+        "6:",
+        rows3_by_8!(),
+        "ldr r9, [sp, #28]",
+        "cmp r3, r9",
+        "bne 6b",
+        "ldr r9, [sp, #32]",
+        "cmp r3, r9",
+        "beq 4b",
+        "7:",
+        "ldrd r10, r11, [r3], #8",
+        row_by_4!("r0", "r4"),
+        row_by_4!("r1", "r5"),
+        row_by_4!("r2", "r6"),
+        "b 4b",
+    )
+}
+
+/// `rows` rows, one at a time.
+///
+/// # Safety
+/// As for [`rows3`], with `rows` rows.
+#[unsafe(naked)]
+unsafe extern "C" fn row1(
+    weights: *const i8,
+    x: *const i16,
+    y: *mut i32,
+    columns: usize,
+    stride: usize,
+    rows: usize,
+) {
+    // r0: row; r1: input's start; r2: y; r3: input; r4: sum; r5: input end in groups of 8; r6: input end; the rest as
+    // in rows3. The last arguments on the stack become: 36 from a row's end to the next row, 40 rows left
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "ldr r7, [sp, #36]",
+        "sub r7, r7, r3",
+        "str r7, [sp, #36]",
+        "bic r5, r3, #7",
+        "add r5, r1, r5, lsl #1",
+        "add r6, r1, r3, lsl #1",
+        "2:",
+        "mov r3, r1",
+        "movs r4, #0",
+        "cmp r3, r5",
+        "beq 4f",
+        "3:",
+        "ldmia r3!, {{r10, r11, r12, lr}}",
+        row_by_8!("r0", "r4"),
+        "cmp r3, r5",
+        "bne 3b",
+        "4:",
+        "cmp r3, r6",
+        "beq 5f",
+        "ldrd r10, r11, [r3], #8",
+        row_by_4!("r0", "r4"),
+        "5:",
+        "str r4, [r2], #4",
+        "ldrd r7, r8, [sp, #36]",
+        "add r0, r0, r7",
+        "subs r8, #1",
+        "str r8, [sp, #40]",
+        "bne 2b",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// Four columns of one row: `$address` is their word, `$weight` and `$half` ("b" or "t") the register and the half of
+/// it that hold the row's weight. Sums in r4 to r7.
+macro_rules! weighted_by_4 {
+    ($address:literal, $weight:literal, $half:literal) => {
+        concat!(
+            "ldr r10, ",
+            $address,
+            "\n",
+            "sxtb16 r11, r10\n",
+            "smlab",
+            $half,
+            " r4, r11, ",
+            $weight,
+            ", r4\n",
+            "smlat",
+            $half,
+            " r6, r11, ",
+            $weight,
+            ", r6\n",
+            "sxtb16 r10, r10, ror #8\n",
+            "smlab",
+            $half,
+            " r5, r10, ",
+            $weight,
+            ", r5\n",
+            "smlat",
+            $half,
+            " r7, r10, ",
+            $weight,
+            ", r7\n",
+        )
+    };
+}
+
+/// Adds `rows` weighted rows to the sums, four columns at a time.
+///
+/// # Safety
+/// `values` points to `rows` rows of 4 * groups bytes, `stride` bytes apart, `weights` to `rows` elements and `sums` to
+/// 4 * groups sums. All start at multiples of four bytes, stride is one; rows and groups are not 0.
+#[unsafe(naked)]
+unsafe extern "C" fn weighted(
+    values: *const i8,
+    weights: *const i16,
+    sums: *mut i32,
+    stride: usize,
+    rows: usize,
+    groups: usize,
+) {
+    // r0: row; r1: weights; r2: stride; r3: 3 * stride; r4 to r7: sums; r8, r9: four weights; r10, r11: values;
+    // r12: weights' end in groups of 4; lr: weights' end.
+    // The frame: 0 values, 4 weights, 8 and 12 their ends, 16 sums; above it 60 groups left
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "ldr r12, [sp, #36]",
+        "sub sp, #20",
+        "bic r4, r12, #3",
+        "add r4, r1, r4, lsl #1",
+        "add r5, r1, r12, lsl #1",
+        "strd r0, r1, [sp]",
+        "strd r4, r5, [sp, #8]",
+        "str r2, [sp, #16]",
+        "mov r2, r3",
+        "add r3, r2, r2, lsl #1",
+        "2:",
+        "ldmia sp, {{r0, r1, r12, lr}}",
+        "ldr r8, [sp, #16]",
+        "ldmia r8, {{r4-r7}}",
+        "cmp r1, r12",
+        "beq 4f",
+        "3:",
+        "ldrd r8, r9, [r1], #8",
+        weighted_by_4!("[r0]", "r8", "b"),
+        weighted_by_4!("[r0, r2]", "r8", "t"),
+        weighted_by_4!("[r0, r2, lsl #1]", "r9", "b"),
+        weighted_by_4!("[r0, r3]", "r9", "t"),
+        "add r0, r0, r2, lsl #2",
+        "cmp r1, r12",
+        "bne 3b",
+        "4:",
+        "cmp r1, lr",
+        "beq 6f",
+        "5:",
+        "ldrsh r8, [r1], #2",
+        weighted_by_4!("[r0]", "r8", "b"),
+        "add r0, r0, r2",
+        "cmp r1, lr",
+        "bne 5b",
+        "6:",
+        "ldr r8, [sp, #16]",
+        "stmia r8!, {{r4-r7}}",
+        "str r8, [sp, #16]",
+        "ldr r0, [sp]",
+        "adds r0, #4",
+        "str r0, [sp]",
+        "ldr r8, [sp, #60]",
+        "subs r8, #1",
+        "str r8, [sp, #60]",
+        "bne 2b",
+        "add sp, #20",
+        "pop {{r4-r11, pc}}",
+    )
+}

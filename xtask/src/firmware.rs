@@ -1,0 +1,63 @@
+//! Builds the programs of `firmware/`.
+
+use std::{ffi::OsStr, path::PathBuf, process::Command};
+
+use anyhow::{Context, Result};
+use boards::Board;
+use serde::Deserialize;
+
+use crate::command;
+
+/// Builds a program for a board and returns the ELF file. A later build for another board may overwrite it. `env` sets further
+/// variables, such as THUMBFORMER_MODEL.
+pub fn build(board: &Board, program: &str, env: &[(&str, &OsStr)]) -> Result<PathBuf> {
+    let messages = command::output(
+        cargo(board, "build")
+            .args(["--quiet", "--bin", program])
+            .args(["--message-format", "json-render-diagnostics"])
+            .envs(env.iter().copied()),
+    )?;
+    executable(&messages).with_context(|| format!("cargo built no program {program}"))
+}
+
+/// Cargo in `firmware/` with everything that the board asks for.
+pub fn cargo(board: &Board, subcommand: &str) -> Command {
+    let target = board.target.to_uppercase().replace(['-', '.'], "_");
+    let mut cargo = command::cargo("firmware");
+    cargo
+        .args([subcommand, "--target", &board.target])
+        .env("THUMBFORMER_BOARD", &board.name)
+        .env(format!("CARGO_TARGET_{target}_RUSTFLAGS"), format!("-Ctarget-cpu={}", board.cpu))
+        // These would take the place of the board's flags.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo
+}
+
+/// The program among cargo's messages, one JSON object a line.
+fn executable(messages: &str) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Message {
+        executable: Option<PathBuf>,
+    }
+    messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable).next_back()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `cargo run` in firmware/ takes the processor from there, xtask from boards.toml.
+    #[test]
+    fn cargo_config_and_boards_agree() {
+        let config = std::fs::read_to_string(command::root().join("firmware/.cargo/config.toml")).unwrap();
+        for board in boards::all() {
+            let default = boards::for_target(&board.target).unwrap();
+            let flag = format!("-Ctarget-cpu={}", default.cpu);
+            assert!(config.contains(&board.target), "{}", board.target);
+            assert!(config.contains(&flag), "{flag}");
+        }
+        let default = boards::find(boards::DEFAULT).unwrap();
+        assert!(config.contains(&format!("target = {:?}", default.target)));
+    }
+}

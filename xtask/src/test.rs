@@ -1,0 +1,186 @@
+//! Every test: the host's, and the firmware on every board.
+
+use std::{
+    fmt::{self, Display},
+    io::{BufRead, BufReader},
+    process::{ExitCode, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use boards::Board;
+
+use crate::{
+    command, firmware, golden,
+    qemu::{self, Run},
+    setup,
+};
+
+/// Runs every test, on the host and on every board
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    /// Only this board; may be given again
+    #[arg(long)]
+    board: Vec<String>,
+}
+
+impl Args {
+    /// Runs the tests. Ends with one line that counts them.
+    pub fn run(&self) -> Result<ExitCode> {
+        let boards = self.boards()?;
+        setup::run()?;
+        let mut tally = Tally::default();
+        host(&mut tally)?;
+        for board in boards {
+            for (name, test) in BOARD_TESTS {
+                tally.check(&format!("{} {name}", board.name), test(board));
+            }
+        }
+        for name in &tally.skipped {
+            println!("skipped: {name}");
+        }
+        println!("{tally}");
+        Ok(ExitCode::from(u8::from(tally.failed > 0)))
+    }
+
+    fn boards(&self) -> Result<Vec<&'static Board>> {
+        if self.board.is_empty() {
+            return Ok(boards::all().iter().collect());
+        }
+        let named = self.board.iter().map(|name| boards::find(name));
+        Ok(named.collect::<Result<_, _>>()?)
+    }
+}
+
+/// How many tests passed, failed and were skipped.
+#[derive(Debug, Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+    skipped: Vec<String>,
+}
+
+impl Tally {
+    fn check(&mut self, name: &str, result: Result<()>) {
+        match result {
+            Ok(()) => {
+                self.passed += 1;
+                println!("test {name} ... ok");
+            }
+            Err(error) => {
+                self.failed += 1;
+                println!("test {name} ... FAILED\n{error:#}");
+            }
+        }
+    }
+}
+
+impl Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { passed, failed, skipped } = self;
+        write!(f, "{passed} passed, {failed} failed, {} skipped", skipped.len())
+    }
+}
+
+/// `cargo test`, whose output is shown and counted.
+fn host(tally: &mut Tally) -> Result<()> {
+    let mut cargo = command::cargo(".")
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
+    let stdout = cargo.stdout.take().expect("it is piped");
+    let before = tally.failed;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        println!("{line}");
+        tally.count_line(&line);
+    }
+    if !cargo.wait()?.success() && tally.failed == before {
+        tally.check("the host's tests", Err(anyhow::anyhow!("they do not build or run")));
+    }
+    Ok(())
+}
+
+impl Tally {
+    /// Counts a line of libtest's output, such as `test it_works ... ok`.
+    fn count_line(&mut self, line: &str) {
+        let Some((name, outcome)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
+        else {
+            return;
+        };
+        match outcome.split([',', ' ']).next() {
+            Some("ok") => self.passed += 1,
+            Some("FAILED") => self.failed += 1,
+            Some("ignored") => self.skipped.push(name.to_owned()),
+            _ => {}
+        }
+    }
+}
+
+type BoardTest = fn(&Board) -> Result<()>;
+
+const BOARD_TESTS: [(&str, BoardTest); 3] = [
+    ("story is the golden one", story),
+    ("selftest", selftest),
+    ("a panic is a failure with a message", panic),
+];
+
+/// The board writes what the golden file says, with the same digest of all logits.
+fn story(board: &Board) -> Result<()> {
+    let run = run(board, "story", golden::PROMPT)?;
+    succeeded(&run)?;
+    golden::check(&run.output, &run.report()?)
+}
+
+/// The checks that run on the board find nothing.
+fn selftest(board: &Board) -> Result<()> {
+    succeeded(&run(board, "selftest", "")?)
+}
+
+/// A panic ends the run with a failure and its message.
+fn panic(board: &Board) -> Result<()> {
+    let run = run(board, "panic", "")?;
+    ensure!(run.exit_code == 1, "the exit code is {}", run.exit_code);
+    let message = format!("{} panics on purpose", board.name);
+    ensure!(
+        run.logs.iter().any(|log| log.level == "error" && log.message.ends_with(&message)),
+        "the log lacks the message: {:?}",
+        run.logs
+    );
+    Ok(())
+}
+
+fn run(board: &Board, program: &str, line: &str) -> Result<Run> {
+    let elf = firmware::build(board, program, &[])?;
+    qemu::capture(board, &elf, format!("{line}\n").as_bytes(), qemu::TIME_LIMIT)
+}
+
+fn succeeded(run: &Run) -> Result<()> {
+    if run.exit_code != 0 {
+        bail!("the exit code is {}; the log says {:#?}", run.exit_code, run.logs);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_libtest_are_counted() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 4 tests",
+            "test a::b ... ok",
+            "test src/lib.rs - (line 3) - compile fail ... ok",
+            "test c ... FAILED",
+            "test d - should panic ... ok",
+            "test e ... ignored, takes an hour",
+            "test result: ok. 3 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out",
+        ] {
+            tally.count_line(line);
+        }
+        assert_eq!(tally.to_string(), "3 passed, 1 failed, 1 skipped");
+        assert_eq!(tally.skipped, ["e"]);
+    }
+}
