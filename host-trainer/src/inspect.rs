@@ -148,8 +148,7 @@ fn parameters(config: &Config, tensor: &Tensor) -> usize {
 fn row(config: &Config, tensor: &Tensor, file: usize) -> TensorRow {
     let spec = tensor.spec;
     let outside = spec.kind.is_block_part();
-    let data =
-        if is_shared(config, tensor) { 0 } else { tensor.data_len() + tensor.scales_len() };
+    let data = if is_shared(config, tensor) { 0 } else { tensor.data_len() + tensor.scales_len() };
     let bytes = data + tensor.bias_len();
     TensorRow {
         name: if outside { format!("{}.{:?}", spec.layer, spec.kind) } else { format!("{:?}", spec.kind) },
@@ -195,7 +194,14 @@ impl Display for Inspection {
         writeln!(
             f,
             "{} parameters: dim {}, hidden {}, {} blocks, {} heads ({} KV), vocabulary {}, context {}",
-            self.parameters, c.dim, c.hidden_dim, c.n_layers, c.n_heads, c.n_kv_heads, c.vocab_size, c.seq_len
+            self.parameters,
+            c.dim,
+            c.hidden_dim,
+            c.n_layers,
+            c.n_heads,
+            c.n_kv_heads,
+            c.vocab_size,
+            c.seq_len
         )?;
         writeln!(
             f,
@@ -207,7 +213,11 @@ impl Display for Inspection {
             if c.tied { "tied" } else { "separate" },
             self.frac
         )?;
-        writeln!(f, "{:<20} {:>12} {:<12} {:>5} {:>8} {:>6}", "tensor", "shape", "type", "input", "bytes", "share")?;
+        writeln!(
+            f,
+            "{:<20} {:>12} {:<12} {:>5} {:>8} {:>6}",
+            "tensor", "shape", "type", "input", "bytes", "share"
+        )?;
         for t in &self.tensors {
             let shape = format!("{}x{}", t.shape[0], t.shape[1]);
             let input = t.input_bits.map_or(String::new(), |bits| format!("a{bits}"));
@@ -221,7 +231,11 @@ impl Display for Inspection {
             )?;
         }
         let share = 100.0 * self.tokenizer_bytes as f64 / self.bytes as f64;
-        writeln!(f, "{:<20} {:>12} {:<12} {:>5} {:>8} {share:>5.1}%\n", "Tokenizer", "", "", "", self.tokenizer_bytes)?;
+        writeln!(
+            f,
+            "{:<20} {:>12} {:<12} {:>5} {:>8} {share:>5.1}%\n",
+            "Tokenizer", "", "", "", self.tokenizer_bytes
+        )?;
         writeln!(f, "workspace: {} bytes", self.workspace)?;
         for (name, bytes) in &self.workspace_parts {
             writeln!(f, "  {bytes:>8}  {name}")?;
