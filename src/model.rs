@@ -1,7 +1,7 @@
 //! A model in flash: configuration, weights and tokenizer, read in place.
 
 use crate::format::{
-    Config, Dtype, FormatError, Header, InputWidth, TensorKind, crc32, header, part, read_u16,
+    Config, Dtype, FormatError, Header, InputWidth, Tensor, TensorKind, crc32, header, part, read_u16,
 };
 use crate::linear::{Linear, f16_parts};
 use crate::norm::Norm;
@@ -99,6 +99,17 @@ impl<'m> Model<'m> {
     /// The header.
     pub const fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Entry `index` of the tensor directory, in the order of [`Config::tensors`].
+    ///
+    /// # Errors
+    /// [`FormatError::BadConfig`] where there are fewer.
+    pub const fn tensor(&self, index: usize) -> Result<Tensor, FormatError> {
+        if index >= self.header.config.n_tensors() {
+            return Err(FormatError::BadConfig { field: "n_tensors", found: index });
+        }
+        self.header.tensor(self.file, index)
     }
 
     /// The bytes of the file.

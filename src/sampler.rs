@@ -14,8 +14,8 @@ pub const PENALTY_WINDOW: usize = 64;
 /// seed and logits give the same tokens on every machine. [`Sampler::sample`] does, in this order:
 ///
 /// 1. *Repetition penalty* `p`: the logit of every token among the last [`PENALTY_WINDOW`] of the history,
-///    once, is divided by `p` where it is positive, else multiplied by it (CTRL, Keskar et al. 2019,
-///    section 4.1, as in llama.cpp). Products are rounded down.
+///    once, is divided by `p` (times 1/p in Q16, rounded down) where it is positive, else multiplied by it
+///    (CTRL, Keskar et al. 2019, section 4.1, as in llama.cpp). Products are rounded down.
 /// 2. *Greedy* (temperature 0): the token of the largest logit, the lowest of equals. The end.
 /// 3. *Temperature* `T`: the distance to the largest logit, `d = (max - logit) * log2(e) / T` in Q16, by a
 ///    16-bit multiplier (relative error below 2^-15; the difference is first rounded up to 16 bits or so, so
@@ -55,6 +55,8 @@ pub struct Sampler {
     min_p: u32,
     /// Q16, [`ONE`] is off.
     penalty: u32,
+    /// 1 / penalty, Q16, rounded down.
+    reciprocal: u32,
 }
 
 /// 1.0 in Q16.
@@ -75,6 +77,7 @@ impl Sampler {
             top_p: ONE,
             min_p: 0,
             penalty: ONE,
+            reciprocal: ONE,
         }
     }
 
@@ -122,13 +125,14 @@ impl Sampler {
             Some(p) => clamp(p, ONE / 16, ONE * 16),
             None => ONE,
         };
+        self.reciprocal = ((1 << 32) / self.penalty as u64) as u32;
         self
     }
 
     /// The next token. `history` are the tokens so far, the latest last; only the repetition penalty reads
     /// it. Token 0 if there are no logits.
     pub fn sample(&mut self, logits: Logits<'_>, history: &[Token]) -> Token {
-        let scores = Scores::new(logits, history, self.penalty);
+        let scores = Scores::new(logits, history, [self.penalty, self.reciprocal]);
         let best = scores.best();
         let Some(base_2) = self.base_2 else { return best.0 };
         let scale = Scale::new(base_2, best.1, logits.frac());
@@ -164,9 +168,9 @@ struct Scores<'a> {
 }
 
 impl<'a> Scores<'a> {
-    fn new(logits: Logits<'a>, history: &[Token], penalty: u32) -> Self {
+    fn new(logits: Logits<'a>, history: &[Token], penalty: [u32; 2]) -> Self {
         let mut penalised = heapless::Vec::new();
-        let window = if penalty == ONE { 0 } else { PENALTY_WINDOW };
+        let window = if penalty == [ONE; 2] { 0 } else { PENALTY_WINDOW };
         for token in history.iter().rev().take(window) {
             let place = penalised.binary_search_by_key(token, |(token, _)| *token);
             if let (Err(at), Some(value)) = (place, logits.get(*token)) {
@@ -190,10 +194,10 @@ impl<'a> Scores<'a> {
     }
 }
 
-/// A value after the penalty (Q16, at least 1/16): see [`Sampler`], rule 1.
-fn penalise(value: i32, penalty: u32) -> i32 {
-    let factor = if value > 0 { (1 << 32) / u64::from(penalty.max(1)) } else { u64::from(penalty) };
-    let product = (i64::from(value) * factor as i64) >> 16;
+/// A value after the penalty (itself and its reciprocal, Q16): see [`Sampler`], rule 1.
+fn penalise(value: i32, [penalty, reciprocal]: [u32; 2]) -> i32 {
+    let factor = if value > 0 { reciprocal } else { penalty };
+    let product = (i64::from(value) * i64::from(factor)) >> 16;
     product.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
 }
 
@@ -333,7 +337,8 @@ const fn q16(x: f32) -> Option<u32> {
     let bits = x.to_bits();
     let exponent = (bits >> 23) & 0xff;
     let mantissa = (bits & 0x7f_ffff) | 0x80_0000;
-    if x.is_nan() {
+    if bits & 0x7fff_ffff > 0x7f80_0000 {
+        // NaN, without a float instruction
         return None;
     }
     if bits >> 31 != 0 {

@@ -1,13 +1,18 @@
 //! The host side of thumbformer: everything that happens before the model file.
 
+pub mod bpe;
 pub mod checkpoint;
 pub mod cli;
+pub mod corpus;
 pub mod device;
 pub mod eval;
 pub mod export;
 pub mod import;
+pub mod inspect;
 pub mod model;
 pub mod nn;
 pub mod optimizer;
+pub mod prepare;
 pub mod schedule;
+pub mod tokenizer;
 pub mod train;

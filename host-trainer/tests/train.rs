@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Folder, tiny_config};
-use host_trainer::checkpoint::{self, State};
+use host_trainer::checkpoint::{self, Info, State};
 use host_trainer::eval::loss_f32;
 use host_trainer::train::{TrainConfig, Trainer, TrainingConfig, train};
 use std::fs;
@@ -33,7 +33,7 @@ fn a_run_learns_and_leaves_its_files() {
     let run = folder.join("run");
     let (text, held_out) = (corpus(2000), corpus(500));
     let tokenizer = Some(vec![1, 2, 3]);
-    let outcome = train(&run, config(60), &text, &held_out, tokenizer, false).unwrap();
+    let outcome = train(&run, config(60), Info::default(), &text, &held_out, tokenizer, false).unwrap();
     assert!(!outcome.interrupted);
     assert_eq!(outcome.steps, 60);
     let valid_loss = outcome.valid_loss.unwrap();
@@ -53,7 +53,7 @@ fn a_run_learns_and_leaves_its_files() {
     let written = fs::read_to_string(run.join("config.toml")).unwrap();
     assert_eq!(toml::from_str::<TrainConfig>(&written).unwrap(), config(60));
 
-    let error = train(&run, config(60), &text, &[], None, false).unwrap_err();
+    let error = train(&run, config(60), Info::default(), &text, &[], None, false).unwrap_err();
     assert!(error.to_string().contains("found a run"), "{error}");
 }
 
@@ -65,18 +65,18 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     config.training.dropout = 0.1;
 
     let whole = folder.join("whole");
-    train(&whole, config.clone(), &text, &text, None, false).unwrap();
+    train(&whole, config.clone(), Info::default(), &text, &text, None, false).unwrap();
 
     // Stop after five steps, as an interruption would, with two more that were not saved.
     let parts = folder.join("parts");
-    train(&parts, config.clone(), &text, &text, None, false).unwrap();
+    train(&parts, config.clone(), Info::default(), &text, &text, None, false).unwrap();
     let mut trainer = Trainer::new(config.clone()).unwrap();
     for _ in 0..5 {
         trainer.advance(&text).unwrap();
     }
     let state = parts.join("state.safetensors");
     trainer.state(f64::INFINITY).save(&state).unwrap();
-    let outcome = train(&parts, config, &text, &text, None, true).unwrap();
+    let outcome = train(&parts, config, Info::default(), &text, &text, None, true).unwrap();
     assert_eq!(outcome.steps, 12);
 
     let model = |run: &std::path::Path| {
@@ -118,7 +118,8 @@ fn a_budget_of_minutes_ends_the_run() {
     let mut config = config(1);
     config.training.steps = None;
     config.training.minutes = Some(0.005);
-    let outcome = train(&folder.join("run"), config, &corpus(500), &[], None, false).unwrap();
+    let outcome =
+        train(&folder.join("run"), config, Info::default(), &corpus(500), &[], None, false).unwrap();
     assert!(!outcome.interrupted && outcome.valid_loss.is_none());
     assert!((0.3..2.0).contains(&outcome.seconds), "{}", outcome.seconds);
 }
@@ -128,7 +129,7 @@ fn what_cannot_be_trained_on_is_named() {
     let folder = Folder::new("train-refuses");
     let run = folder.join("run");
     let error = |train_tokens: &[u16], valid: &[u16], resume| {
-        let error = train(&run, config(1), train_tokens, valid, None, resume).unwrap_err();
+        let error = train(&run, config(1), Info::default(), train_tokens, valid, None, resume).unwrap_err();
         format!("{error:#}")
     };
     let text = corpus(100);

@@ -74,7 +74,10 @@ pub struct Config {
 impl Config {
     /// Width of a head.
     pub const fn head_dim(&self) -> usize {
-        if self.n_heads == 0 { 0 } else { self.dim / self.n_heads }
+        match self.dim.checked_div(self.n_heads) {
+            Some(head_dim) => head_dim,
+            None => 0,
+        }
     }
 
     /// Width of all key (or value) heads together.

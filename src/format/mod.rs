@@ -1,6 +1,6 @@
 //! The `.thumb` file: one description that the const reader, the emitter and docs/format.md share.
 //!
-//! A file is a [header](header), a directory of [tensors](Tensor), their data, a tokenizer section and
+//! A file is a [header], a directory of [tensors](Tensor), their data, a tokenizer section and
 //! metadata. Everything is little-endian, found by offsets from the start of the file, and aligned to four
 //! bytes, so that a device reads it in place, wherever it lies. The header and the directory are read by
 //! `const fn`: a model that is embedded in firmware is checked while rustc runs.

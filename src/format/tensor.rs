@@ -89,6 +89,11 @@ impl TensorKind {
         matches!(self, Self::AttentionNorm | Self::MlpNorm | Self::FinalNorm)
     }
 
+    /// Whether every block has its own.
+    pub const fn is_block_part(self) -> bool {
+        (self as u8) >= Self::AttentionNorm as u8 && (self as u8) <= Self::W3 as u8
+    }
+
     /// Whether a vector is multiplied by the tensor.
     pub const fn is_matrix(self) -> bool {
         !self.is_norm() && !matches!(self, Self::Embedding | Self::RopeTable | Self::PositionEmbedding)

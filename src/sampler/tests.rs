@@ -10,7 +10,7 @@ fn oracle(sampler: &mut Sampler, logits: Logits<'_>, history: &[Token]) -> Token
     let window = &history[history.len().saturating_sub(PENALTY_WINDOW)..];
     for (token, value) in &mut scores {
         if window.contains(&Token(*token)) && sampler.penalty != ONE {
-            *value = penalise(*value, sampler.penalty);
+            *value = penalise(*value, [sampler.penalty, sampler.reciprocal]);
         }
     }
     let Some(max) = scores.iter().map(|s| s.1).max() else { return Token(0) };
@@ -116,11 +116,11 @@ fn nan_is_off_and_the_rest_is_clamped() {
 
 #[test]
 fn the_penalty_divides_above_zero_and_multiplies_below() {
-    assert_eq!(penalise(3000, 2 * ONE), 1500);
-    assert_eq!(penalise(-3000, 2 * ONE), -6000);
-    assert_eq!(penalise(0, 2 * ONE), 0);
-    assert_eq!(penalise(i32::MIN, 16 * ONE), i32::MIN);
-    assert_eq!(penalise(i32::MAX, ONE / 16), i32::MAX);
+    assert_eq!(penalise(3000, [2 * ONE, ONE / 2]), 1500);
+    assert_eq!(penalise(-3000, [2 * ONE, ONE / 2]), -6000);
+    assert_eq!(penalise(0, [2 * ONE, ONE / 2]), 0);
+    assert_eq!(penalise(i32::MIN, [16 * ONE, ONE / 16]), i32::MIN);
+    assert_eq!(penalise(i32::MAX, [ONE / 16, 16 * ONE]), i32::MAX);
 
     let logits = Logits::new(&[300, 200, -10], 8);
     let mut sampler = Sampler::greedy().repetition_penalty(2.0);

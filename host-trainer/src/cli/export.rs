@@ -69,8 +69,7 @@ pub fn round(
         seq_len: choices.context,
         ..Options::default()
     };
-    let metadata =
-        [("name", info.name.as_str()), ("licence", &info.licence), ("source", &info.provenance)];
+    let metadata = [("name", info.name.as_str()), ("licence", &info.licence), ("source", &info.provenance)];
     export(model, tokenizer, &metadata, calibration, &options)
 }
 

@@ -110,7 +110,8 @@ impl Args {
         }
         let prompt: Vec<u16> = prompt.iter().map(|t| t.0).collect();
         let digest = digest.to_string();
-        let json = serde_json::json!({ "prompt": prompt, "tokens": tokens, "text": out.text, "digest": digest });
+        let json =
+            serde_json::json!({ "prompt": prompt, "tokens": tokens, "text": out.text, "digest": digest });
         print(&json.to_string())
     }
 }

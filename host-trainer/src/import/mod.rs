@@ -1,3 +1,4 @@
 //! Models that others trained.
 
 pub mod llama2c;
+pub mod llama2c_tokenizer;

@@ -63,8 +63,11 @@ impl Params {
         describe(config).1
     }
 
-    /// GPT-2's initialisation: matrices normal with deviation 0.02, those that write to the
-    /// residual stream (`wo`, `w2`) divided by the root of their number; gains one, biases zero.
+    /// GPT-2's initialisation, carried to any width: matrices are normal with a deviation of 0.02
+    /// at 768 columns and in inverse proportion to the root of the columns, those that write to
+    /// the residual stream (`wo`, `w2`) divided by the root of their number; gains are one, biases
+    /// zero. A flat 0.02, as in llama2.c, starts a narrow model too weak: stories260K's shape
+    /// reaches 1.31 nats per byte instead of 1.49 after 1.2 million bytes of TinyStories.
     pub fn init(config: &ModelConfig, seed: u64) -> Self {
         let mut params = Self::zeros(config);
         let branches = (2 * config.config.n_layers) as f32;
@@ -72,7 +75,8 @@ impl Params {
             let values = &mut params.values[tensor.range.clone()];
             if tensor.is_matrix() {
                 let residual = [".wo.weight", ".w2.weight"].iter().any(|end| tensor.name.ends_with(end));
-                let deviation = 0.02 / if residual { branches.sqrt() } else { 1.0 };
+                let deviation = 0.02 * (768.0 / tensor.shape[1] as f32).sqrt();
+                let deviation = deviation / if residual { branches.sqrt() } else { 1.0 };
                 let mut random = Random::keyed(&[seed, INIT_STREAM, index as u64]);
                 values.fill_with(|| random.normal() * deviation);
             } else if tensor.name.ends_with(".weight") {

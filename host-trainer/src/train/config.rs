@@ -56,8 +56,8 @@ impl Default for TrainingConfig {
         Self {
             steps: None,
             minutes: None,
-            batch: 32,
-            learning_rate: 2e-3,
+            batch: 8,
+            learning_rate: 4e-3,
             final_rate: 0.05,
             warmup: 0.05,
             weight_decay: 0.1,
@@ -65,7 +65,7 @@ impl Default for TrainingConfig {
             dropout: 0.0,
             seed: 42,
             threads: 0,
-            eval_interval: 100,
+            eval_interval: 250,
             eval_tokens: 16_384,
             checkpoint_seconds: 60.0,
         }
@@ -148,7 +148,7 @@ mod tests {
         let config = parse("minutes = 3\n");
         config.validate().unwrap();
         assert_eq!(config.budget().unwrap(), Budget::Seconds(180.0));
-        assert_eq!(config.training.batch, 32);
+        assert_eq!(config.training.batch, 8);
         let text = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<TrainConfig>(&text).unwrap(), config);
     }

@@ -62,14 +62,10 @@ impl RunFolder {
     }
 
     /// Writes the state, then the model.
-    pub fn save(&self, state: &State, model: &Model, tokenizer: Option<&[u8]>) -> Result<()> {
+    pub fn save(&self, state: &State, model: &Model, info: &Info, tokenizer: Option<&[u8]>) -> Result<()> {
         state.save(&self.path.join(STATE))?;
-        let name = self.path.file_name().unwrap_or_default();
-        let info = Info {
-            name: name.to_string_lossy().into_owned(),
-            licence: String::new(),
-            provenance: format!("trained for {} steps, seed {}", state.step, state.seed),
-        };
+        let provenance = format!("{}, {} steps, seed {}", info.provenance, state.step, state.seed);
+        let info = Info { provenance, ..info.clone() };
         checkpoint::save(&self.path.join(MODEL), model, &info, tokenizer)
     }
 }

@@ -9,6 +9,7 @@ mod trainer;
 pub use config::{Budget, TrainConfig, TrainingConfig};
 pub use trainer::{StepReport, Trainer};
 
+use crate::checkpoint::Info;
 use crate::eval::loss_on_threads;
 use crate::model::check_vocabulary;
 use anyhow::{Context, Result, ensure};
@@ -44,10 +45,11 @@ pub struct Outcome {
 /// step at hand is finished and the model and the state are saved.
 ///
 /// The held-out tokens may be empty; otherwise they must fill a context. The tokenizer's bytes are
-/// stored with the model as they are. `resume` goes on with the run that the folder holds.
+/// stored with the model as they are, and so is `info`, with the number of steps. `resume` goes on with the run that the folder holds.
 pub fn train(
     run_dir: &Path,
     mut config: TrainConfig,
+    info: Info,
     train_tokens: &[u16],
     valid_tokens: &[u16],
     tokenizer: Option<Vec<u8>>,
@@ -73,7 +75,7 @@ pub fn train(
         RunFolder::create(run_dir, &config)?
     };
     let mut run =
-        Run { trainer, folder, config, valid_tokens, tokenizer, best_loss, progress: Progress::new() };
+        Run { trainer, folder, config, info, valid_tokens, tokenizer, best_loss, progress: Progress::new() };
     let outcome = run.until_stopped(train_tokens);
     run.progress.finish();
     outcome
@@ -96,6 +98,7 @@ struct Run<'a> {
     trainer: Trainer,
     folder: RunFolder,
     config: TrainConfig,
+    info: Info,
     valid_tokens: &'a [u16],
     tokenizer: Option<Vec<u8>>,
     best_loss: f64,
@@ -193,7 +196,7 @@ impl Run<'_> {
     fn save(&self) -> Result<()> {
         let state = self.trainer.state(self.best_loss);
         let tokenizer = self.tokenizer.as_deref();
-        self.folder.save(&state, self.trainer.model(), tokenizer)
+        self.folder.save(&state, self.trainer.model(), &self.info, tokenizer)
     }
 }
 

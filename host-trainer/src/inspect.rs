@@ -1,0 +1,260 @@
+//! What a model file holds, what it needs, and where it fits.
+
+use boards::Board;
+use serde::Serialize;
+use std::fmt::{Display, Formatter, Result as FmtResult};
+use thumbformer::format::{Dtype, FormatError, InputWidth, NUMERICS, Tensor, TensorKind, VERSION};
+use thumbformer::{Config, Model};
+
+/// Flash that a program around the model takes, at most: the runtime's 24 KiB, and as much again for an
+/// application with its serial port and its logs.
+const PROGRAM_FLASH: u64 = 48 * 1024;
+/// RAM that a program takes beside the workspace, at most: stack and variables.
+const PROGRAM_RAM: u64 = 6 * 1024;
+
+/// All that `thumbformer inspect` tells.
+#[derive(Debug, Serialize)]
+pub struct Inspection {
+    version: u16,
+    numerics: u16,
+    metadata: Vec<(String, String)>,
+    config: Shape,
+    frac: u8,
+    parameters: usize,
+    /// Bytes of the file.
+    bytes: usize,
+    tensors: Vec<TensorRow>,
+    tokenizer_bytes: usize,
+    /// Bytes of a session.
+    workspace: usize,
+    workspace_parts: Vec<(&'static str, usize)>,
+    boards: Vec<Fit>,
+}
+
+/// The configuration, in words.
+#[derive(Debug, Serialize)]
+struct Shape {
+    dim: usize,
+    hidden_dim: usize,
+    n_layers: usize,
+    n_heads: usize,
+    n_kv_heads: usize,
+    vocab_size: usize,
+    seq_len: usize,
+    norm: String,
+    activation: String,
+    gated: bool,
+    positions: String,
+    tied: bool,
+    biases: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct TensorRow {
+    name: String,
+    shape: [usize; 2],
+    dtype: String,
+    /// Bits of the vectors that the matrix multiplies.
+    input_bits: Option<u8>,
+    /// Bytes in the file; 0 for a tied head.
+    bytes: usize,
+    /// Share of the file.
+    share: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Fit {
+    board: String,
+    core: String,
+    fits: bool,
+    /// Bytes of flash: the model and a program around it.
+    flash_needed: u64,
+    flash: u64,
+    /// Bytes of RAM: the workspace and a program's stack and variables.
+    ram_needed: u64,
+    ram: u64,
+}
+
+impl Inspection {
+    /// Looks at a model.
+    pub fn new(model: &Model<'_>) -> Result<Self, FormatError> {
+        let header = model.header();
+        let config = &header.config;
+        let bytes = model.file().len();
+        let tensors: Vec<Tensor> =
+            (0..config.n_tensors()).map(|i| model.tensor(i)).collect::<Result<_, _>>()?;
+        let plan = model.plan();
+        let workspace_parts = vec![
+            ("KV cache", plan.cache_bytes()),
+            ("scratch (activations, scores, logits)", 4 * plan.scratch),
+            ("residual stream", 4 * plan.hidden),
+            ("vectors and weights", 2 * (plan.vector + plan.weights)),
+            ("token history", 2 * plan.history),
+        ];
+        Ok(Self {
+            version: VERSION,
+            numerics: NUMERICS,
+            metadata: model
+                .metadata()
+                .lines()
+                .filter_map(|line| line.split_once(" = "))
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            config: shape(config),
+            frac: header.frac,
+            parameters: tensors.iter().map(|t| parameters(config, t)).sum(),
+            bytes,
+            tensors: tensors.iter().map(|t| row(config, t, bytes)).collect(),
+            tokenizer_bytes: header.tokenizer.len,
+            workspace: plan.bytes(),
+            workspace_parts,
+            boards: boards::all().iter().map(|board| fit(board, bytes, plan.bytes())).collect(),
+        })
+    }
+}
+
+fn shape(c: &Config) -> Shape {
+    Shape {
+        dim: c.dim,
+        hidden_dim: c.hidden_dim,
+        n_layers: c.n_layers,
+        n_heads: c.n_heads,
+        n_kv_heads: c.n_kv_heads,
+        vocab_size: c.vocab_size,
+        seq_len: c.seq_len,
+        norm: format!("{:?}", c.norm).to_lowercase(),
+        activation: format!("{:?}", c.activation).to_lowercase(),
+        gated: c.gated,
+        positions: format!("{:?}", c.positions).to_lowercase(),
+        tied: c.tied,
+        biases: c.biases,
+    }
+}
+
+/// Whether the tensor's data are those of the embedding.
+fn is_shared(config: &Config, tensor: &Tensor) -> bool {
+    tensor.spec.kind == TensorKind::Head && config.tied
+}
+
+/// Trained numbers: the rotary table is none, a tied head has none of its own.
+fn parameters(config: &Config, tensor: &Tensor) -> usize {
+    if tensor.spec.kind == TensorKind::RopeTable || is_shared(config, tensor) {
+        return 0;
+    }
+    let bias = tensor.bias_len() / 4;
+    bias + if tensor.dtype == Dtype::Folded { 0 } else { tensor.spec.rows * tensor.spec.cols }
+}
+
+fn row(config: &Config, tensor: &Tensor, file: usize) -> TensorRow {
+    let spec = tensor.spec;
+    let outside = spec.kind.is_block_part();
+    let data = if is_shared(config, tensor) { 0 } else { tensor.data_len() + tensor.scales_len() };
+    let bytes = data + tensor.bias_len();
+    TensorRow {
+        name: if outside { format!("{}.{:?}", spec.layer, spec.kind) } else { format!("{:?}", spec.kind) },
+        shape: [spec.rows, spec.cols],
+        dtype: match tensor.dtype {
+            Dtype::Folded => "folded",
+            Dtype::I8 if is_shared(config, tensor) => "(embedding)",
+            Dtype::I8 => "int8 rows",
+            Dtype::I16 => "int16",
+        }
+        .to_owned(),
+        input_bits: spec.kind.is_matrix().then_some(match tensor.input {
+            InputWidth::A8 => 8,
+            InputWidth::A16 => 16,
+        }),
+        bytes,
+        share: bytes as f64 / file as f64,
+    }
+}
+
+fn fit(board: &Board, file: usize, workspace: usize) -> Fit {
+    let flash_needed = file as u64 + PROGRAM_FLASH;
+    let ram_needed = workspace as u64 + PROGRAM_RAM;
+    let (flash, ram) = (board.flash.len(), board.ram.len());
+    Fit {
+        board: board.name.clone(),
+        core: board.core.clone(),
+        fits: flash_needed <= flash && ram_needed <= ram,
+        flash_needed,
+        flash,
+        ram_needed,
+        ram,
+    }
+}
+
+impl Display for Inspection {
+    fn fmt(&self, f: &mut Formatter<'_>) -> FmtResult {
+        let c = &self.config;
+        writeln!(f, "format {}, numerics {}, {} bytes", self.version, self.numerics, self.bytes)?;
+        for (key, value) in &self.metadata {
+            writeln!(f, "{key}: {value}")?;
+        }
+        writeln!(
+            f,
+            "{} parameters: dim {}, hidden {}, {} blocks, {} heads ({} KV), vocabulary {}, context {}",
+            self.parameters,
+            c.dim,
+            c.hidden_dim,
+            c.n_layers,
+            c.n_heads,
+            c.n_kv_heads,
+            c.vocab_size,
+            c.seq_len
+        )?;
+        writeln!(
+            f,
+            "{} norm, {}{} MLP, {} positions, {} head, {} fraction bits\n",
+            c.norm,
+            if c.gated { "gated " } else { "" },
+            c.activation,
+            c.positions,
+            if c.tied { "tied" } else { "separate" },
+            self.frac
+        )?;
+        writeln!(
+            f,
+            "{:<20} {:>12} {:<12} {:>5} {:>8} {:>6}",
+            "tensor", "shape", "type", "input", "bytes", "share"
+        )?;
+        for t in &self.tensors {
+            let shape = format!("{}x{}", t.shape[0], t.shape[1]);
+            let input = t.input_bits.map_or(String::new(), |bits| format!("a{bits}"));
+            writeln!(
+                f,
+                "{:<20} {shape:>12} {:<12} {input:>5} {:>8} {:>5.1}%",
+                t.name,
+                t.dtype,
+                t.bytes,
+                100.0 * t.share
+            )?;
+        }
+        let share = 100.0 * self.tokenizer_bytes as f64 / self.bytes as f64;
+        writeln!(
+            f,
+            "{:<20} {:>12} {:<12} {:>5} {:>8} {share:>5.1}%\n",
+            "Tokenizer", "", "", "", self.tokenizer_bytes
+        )?;
+        writeln!(f, "workspace: {} bytes", self.workspace)?;
+        for (name, bytes) in &self.workspace_parts {
+            writeln!(f, "  {bytes:>8}  {name}")?;
+        }
+        writeln!(
+            f,
+            "\nfits, with {} KiB of flash and {} KiB of RAM for the program:",
+            PROGRAM_FLASH / 1024,
+            PROGRAM_RAM / 1024
+        )?;
+        for fit in &self.boards {
+            let verdict = match (fit.flash_needed <= fit.flash, fit.ram_needed <= fit.ram) {
+                (true, true) => "yes".to_owned(),
+                (false, true) => format!("no: {} of {} bytes of flash", fit.flash_needed, fit.flash),
+                (true, false) => format!("no: {} of {} bytes of RAM", fit.ram_needed, fit.ram),
+                (false, false) => "no: neither flash nor RAM".to_owned(),
+            };
+            writeln!(f, "  {:<14} {:<12} {verdict}", fit.board, fit.core)?;
+        }
+        Ok(())
+    }
+}
