@@ -35,7 +35,7 @@ pub fn cargo(board: &Board, subcommand: &str) -> Command {
 }
 
 /// The program among cargo's messages, one JSON object a line.
-fn executable(messages: &str) -> Option<PathBuf> {
+pub fn executable(messages: &str) -> Option<PathBuf> {
     #[derive(Deserialize)]
     struct Message {
         executable: Option<PathBuf>,

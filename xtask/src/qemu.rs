@@ -144,10 +144,24 @@ impl Report {
 
 /// Runs the program like [`run`] and keeps what happens.
 pub fn capture(board: &Board, elf: &Path, input: &[u8], limit: Duration) -> Result<Run> {
+    watch(board, elf, input, limit, |_| ())
+}
+
+/// [`capture`], with every event shown as it happens.
+pub fn watch(
+    board: &Board,
+    elf: &Path,
+    input: &[u8],
+    limit: Duration,
+    mut show: impl FnMut(&Event),
+) -> Result<Run> {
     let (mut output, mut logs) = (Vec::new(), Vec::new());
-    let exit_code = run(board, elf, input, limit, |event| match event {
-        Event::Output(bytes) => output.extend(bytes),
-        Event::Log(log) => logs.push(log),
+    let exit_code = run(board, elf, input, limit, |event| {
+        show(&event);
+        match event {
+            Event::Output(bytes) => output.extend(bytes),
+            Event::Log(log) => logs.push(log),
+        }
     })?;
     Ok(Run { output, logs, exit_code })
 }

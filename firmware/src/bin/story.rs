@@ -9,7 +9,24 @@ use thumbformer::{Sampler, Workspace, include_model, kernel};
 include_model! { static MODEL = concat!(env!("OUT_DIR"), "/model.thumb"); }
 static RAM: ConstStaticCell<Workspace<{ MODEL.workspace_len() }>> = ConstStaticCell::new(Workspace::new());
 
-const MAX_TOKENS: u32 = 64;
+/// The most tokens to write.
+const MAX_TOKENS: u32 = match option_env!("THUMBFORMER_TOKENS") {
+    Some(tokens) => number(tokens),
+    None => 64,
+};
+
+/// Draws tokens where THUMBFORMER_SEED is set while the program is built; takes the likeliest otherwise.
+const SAMPLER: Sampler = match option_env!("THUMBFORMER_SEED") {
+    Some(seed) => Sampler::new(number(seed) as u64).temperature(0.8).top_p(0.9),
+    None => Sampler::greedy(),
+};
+
+const fn number(digits: &str) -> u32 {
+    match u32::from_str_radix(digits, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("THUMBFORMER_TOKENS and THUMBFORMER_SEED are numbers"),
+    }
+}
 
 #[board::entry]
 fn main() -> ! {
