@@ -4,9 +4,9 @@
 //! sum of powers of two and needs no multiplication by a constant here.
 
 use crate::cache::{Cache, step};
-use crate::fixed::exp2_neg;
+use crate::fixed::exp2_neg_below_32;
 use crate::kernel;
-use crate::shift::{bits, ceil_log2, shift_right};
+use crate::shift::{bits, ceil_log2, round_shift};
 
 /// Rotates the pairs `(2i, 2i+1)` of each head in place (Su et al. 2021, eq. 34) and halves them, so that 15
 /// bits of magnitude suffice for the result too. `table` is the row of a position: cosine and sine of each
@@ -16,7 +16,7 @@ pub fn rotate(x: &mut [i16], table: &[i16]) {
         for (pair, turn) in head.as_chunks_mut::<2>().0.iter_mut().zip(table.as_chunks::<2>().0) {
             let [a, b] = pair.map(i32::from);
             let [cos, sin] = turn.map(i32::from);
-            *pair = [shift_right(a * cos - b * sin, 15) as i16, shift_right(a * sin + b * cos, 15) as i16];
+            *pair = [round_shift(a * cos - b * sin, 15) as i16, round_shift(a * sin + b * cos, 15) as i16];
         }
     }
 }
@@ -73,10 +73,15 @@ fn to_base_two(scores: &mut [i32], head_dim: usize, frac: i32, scales: &[u8]) ->
     // |dot| < 2^22 head_dim; four bits less of head_dim leave room for the 5 bits of the key's mantissa.
     let narrowing = ceil_log2(head_dim).saturating_sub(4);
     let fraction = (frac - narrowing as i32 - 15).clamp(0, 16);
-    let base = (frac - narrowing as i32 - fraction).clamp(15, 100) as u32;
+    let base = (frac - narrowing as i32 - fraction).clamp(15, 47) as u32;
+    // A shift to the right by base - exponent in two, the first of which is the same for all and rounds down;
+    // from 32 on the result is 0. The product is at most 16 * 127 * 2^15 * 31 < 2^31 - 2^15.
+    let rounded = base.min(16);
+    let common = base - rounded;
     for (score, &scale) in scores.iter_mut().zip(scales) {
         let (mantissa, exponent) = step(scale);
-        *score = shift_right(shift_right(*score, narrowing) * mantissa, base - exponent);
+        let product = round_shift(*score, narrowing) * mantissa;
+        *score = round_shift(product >> common, rounded - exponent);
     }
     fraction as u32
 }
@@ -92,10 +97,10 @@ fn weigh(scores: &[i32], fraction: u32, scales: &[u8], seq_len: usize, weights: 
     for ((weight, &score), &scale) in weights.iter_mut().zip(scores).zip(scales) {
         // 2^-31 is 0 in Q16: there is no need to look further down.
         let distance = (max.wrapping_sub(score) as u32).min(31 << fraction);
-        let power = exp2_neg(distance << (16 - fraction));
+        let power = exp2_neg_below_32(distance << (16 - fraction));
         sum = sum.wrapping_add(power);
         let (mantissa, exponent) = step(scale);
-        *weight = shift_right(power as i32 * mantissa, base - exponent) as i16;
+        *weight = round_shift(power as i32 * mantissa, base - exponent) as i16;
     }
     (sum, largest)
 }
@@ -115,7 +120,7 @@ fn divide(sums: &mut [i32], sum: u32, exponent: u32, seq_len: usize) {
     let reciprocal = ((1u32 << 30) / leading.max(1)) as i32;
     let place = 17u32.saturating_sub(exponent);
     for value in sums {
-        *value = shift_right(shift_right(*value, narrowing) * reciprocal, place);
+        *value = round_shift(round_shift(*value, narrowing) * reciprocal, place);
     }
 }
 
