@@ -5,7 +5,7 @@
 //! that a table for `0 <= x < 12`, 32 entries to the unit and straight lines between them, serves.
 
 use crate::format::Activation;
-use crate::shift::round_shift;
+use crate::shift::{keep_rolled, round_shift};
 use crate::vector::{BlockShift, block_shift, peak};
 
 /// Where the tables end: beyond, the gate is 1 to within half of its last bit.
@@ -42,6 +42,7 @@ fn apply_with(open: impl Fn(i32) -> i32, gate: &mut [i32], up: &[i32], frac: i32
     if up.is_empty() {
         for x in gate.iter_mut() {
             *x = act(*x);
+            keep_rolled();
         }
         return s - frac;
     }
@@ -49,6 +50,7 @@ fn apply_with(open: impl Fn(i32) -> i32, gate: &mut [i32], up: &[i32], frac: i32
     let up_shift = BlockShift::new(t);
     for (x, &u) in gate.iter_mut().zip(up) {
         *x = act(*x) * up_shift.round(u);
+        keep_rolled();
     }
     s + t - 2 * frac
 }

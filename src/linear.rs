@@ -2,7 +2,7 @@
 
 use crate::format::InputWidth;
 use crate::kernel;
-use crate::shift::{ceil_log2, round_shift, shift};
+use crate::shift::{ceil_log2, keep_rolled, round_shift, shift};
 use crate::vector::{Scale, a16_bits};
 
 /// A matrix `[rows, columns]` in flash.
@@ -45,12 +45,14 @@ impl Linear<'_> {
             for (y, &h) in y.iter_mut().zip(self.scales) {
                 let (factor, exponent) = combine(h, scale);
                 let product = round_shift(*y, narrowing) * factor;
+                keep_rolled();
                 *y = ((product >> common >> (6 - exponent)) + 1) >> 1;
             }
         } else {
             for (y, &h) in y.iter_mut().zip(self.scales) {
                 let (factor, exponent) = combine(h, scale);
                 *y = shift(round_shift(*y, narrowing) * factor, base - exponent);
+                keep_rolled();
             }
         }
         for (y, b) in y.iter_mut().zip(self.bias) {

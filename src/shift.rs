@@ -20,6 +20,16 @@ pub const fn round_shift(v: i32, s: u32) -> i32 {
     (v + half) >> (s & 31)
 }
 
+/// Called in a loop, keeps the compiler from unrolling it.
+///
+/// On Thumb-2, LLVM unrolls by four what has too few registers for it: the loops that round, scale and look up
+/// get slower and four times as long. Elsewhere, and with Helium, which vectorises them, this is nothing.
+#[inline(always)]
+pub fn keep_rolled() {
+    #[cfg(all(target_arch = "arm", not(thumbformer_kernel = "mve")))]
+    core::hint::black_box(());
+}
+
 /// `v * 2^-s` for a shift of either sign: rounded half up to the right, saturated to the left.
 #[inline(always)]
 pub const fn shift(v: i32, s: i32) -> i32 {
