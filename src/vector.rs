@@ -27,14 +27,13 @@ impl Scale {
 }
 
 /// The magnitude of the largest element; -2^31 counts as 2^31.
-#[inline(always)]
+#[inline(never)]
 pub fn peak(values: &[i32]) -> u32 {
     values.iter().fold(0, |m, v| m.max(v.unsigned_abs()))
 }
 
 /// The shift (to the right if positive) after which a vector with this peak has `width` bits of magnitude:
 /// the smallest one for which the rounded peak is below `2^width`. A zero vector is not shifted.
-#[inline]
 pub fn block_shift(peak: u32, width: u32) -> i32 {
     if peak == 0 {
         return 0;
@@ -87,6 +86,7 @@ impl BlockShift {
 }
 
 /// `q = values * 2^-s`, rounded; the caller knows that it fits 15 bits.
+#[inline(never)]
 pub fn round_all(values: &[i32], s: i32, q: &mut [i16]) {
     let (q, padding) = q.split_at_mut_checked(values.len()).unwrap_or_default();
     padding.fill(0);
