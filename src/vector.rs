@@ -44,6 +44,16 @@ pub fn block_shift(peak: u32, width: u32) -> i32 {
     s + i32::from(carries)
 }
 
+/// [`block_shift`] for the peak of these values.
+#[inline(never)]
+pub fn block_shift_of(values: &[i32], width: u32) -> i32 {
+    // The complement of a negative number is a cheap magnitude, and less by one: only where that might make
+    // a difference the exact peak is looked for.
+    let near = values.iter().fold(0, |m, &v| m.max((v ^ (v >> 31)) as u32));
+    let s = block_shift(near, width);
+    if s == block_shift(near + 1, width) { s } else { block_shift(peak(values), width) }
+}
+
 /// The bits of magnitude of an a16 vector of `n` elements: 15 up to 512, one less for each doubling, so that
 /// the product with a row of int8 weights fits i32 (`512 * 128 * (2^15 - 1) < 2^31`).
 #[inline]
@@ -55,7 +65,7 @@ pub const fn a16_bits(n: usize) -> u32 {
 ///
 /// `q` is as long as `values`, but for padding at its end, which is set to zero.
 pub fn quantize(values: &[i32], exponent: i32, width: InputWidth, q: &mut [i16]) -> Scale {
-    let s = block_shift(peak(values), a16_bits(values.len()));
+    let s = block_shift_of(values, a16_bits(values.len()));
     round_all(values, s, q);
     narrow(q, Scale::power(exponent + s), width)
 }
