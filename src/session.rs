@@ -94,9 +94,13 @@ impl<'a> Session<'a> {
     /// embedding or the head, for one token. The session is ready when the iterator has ended; if it is
     /// dropped before, the tokens that are not finished are forgotten.
     ///
-    /// ```ignore
-    /// for _slice in session.prefill_slices(prompt)? {
-    ///     watchdog.feed();
+    /// ```
+    /// # use thumbformer::{Error, Session, Token};
+    /// fn read(session: &mut Session, prompt: &[Token], mut feed_watchdog: impl FnMut()) -> Result<(), Error> {
+    ///     for _slice in session.prefill_slices(prompt)? {
+    ///         feed_watchdog();
+    ///     }
+    ///     Ok(())
     /// }
     /// ```
     ///
