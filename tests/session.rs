@@ -117,7 +117,10 @@ fn refusals_leave_the_session_as_it_was() {
     let before = values(&session);
     let full = Error::ContextFull { seq_len: SEQ_LEN };
     assert_eq!(session.prefill(&prompt(3)), Err(full));
-    assert_eq!(session.prefill(&tokens(&[1, 300])), Err(Error::TokenOutOfRange { token: 300, vocab_size: 262 }));
+    assert_eq!(
+        session.prefill(&tokens(&[1, 300])),
+        Err(Error::TokenOutOfRange { token: 300, vocab_size: 262 })
+    );
     assert_eq!(session.prefill(&[]), Err(Error::NoTokens));
     assert_eq!((session.position(), values(&session)), (SEQ_LEN - 2, before));
     let all = prompt(SEQ_LEN);
@@ -175,7 +178,8 @@ fn generating_is_stepping() {
     assert_eq!(session.generate(&mut sampler).next(), Some(Err(Error::NoTokens)));
     session.prefill(&prompt(4)).unwrap();
     // In two goes, and at last a token that was written and not yet read comes before the user's.
-    let mut written: Vec<_> = session.generate(&mut sampler).stop_at(&[]).take(3).map(Result::unwrap).collect();
+    let mut written: Vec<_> =
+        session.generate(&mut sampler).stop_at(&[]).take(3).map(Result::unwrap).collect();
     written.extend(session.generate(&mut sampler).stop_at(&[]).take(5).map(Result::unwrap));
     assert_eq!(written, wanted);
     let all = [&prompt(4)[..], &wanted, &tokens(&[77])].concat();

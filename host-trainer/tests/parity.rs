@@ -80,10 +80,10 @@ fn integers_follow_f32_for_every_kind_of_model() {
         let folded = Options { fold_gains: true, ..Options::default() };
         let folded_a8 = Options { fold_gains: true, ..A8 };
         for (kind, options, kl, agreement) in [
-            ("a16", Options::default(), 0.01, 0.9),
-            ("a16 folded", folded, 0.01, 0.9),
-            ("a8", A8, 0.02, 0.85),
-            ("a8 folded", folded_a8, 0.02, 0.85),
+            ("a16", Options::default(), 0.001, 0.9),
+            ("a16 folded", folded, 0.001, 0.9),
+            ("a8", A8, 0.002, 0.9),
+            ("a8 folded", folded_a8, 0.002, 0.9),
         ] {
             let found = compare(&model, &options);
             println!("{name}, {kind}: {found}");

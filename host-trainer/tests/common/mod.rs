@@ -3,6 +3,7 @@
 
 use host_trainer::model::ModelConfig;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use thumbformer::{Session, Token};
 
 /// A folder that disappears with its test.
@@ -106,4 +107,27 @@ fn log_softmax(logits: &[f64]) -> Vec<f64> {
 
 fn argmax(values: &[f64]) -> usize {
     (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap()
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Runs the command, which must succeed, and returns its standard output.
+pub fn thumbformer(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_thumbformer")).args(args).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "thumbformer {args:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs the command, which must refuse what it is given in one line on standard error; returns that.
+pub fn refused(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_thumbformer")).args(args).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "thumbformer {args:?}: {error}");
+    assert!(output.stdout.is_empty(), "thumbformer {args:?}");
+    assert!(error.starts_with("error: ") && error.lines().count() == 1, "thumbformer {args:?}: {error}");
+    error.trim_end().to_owned()
 }
