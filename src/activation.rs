@@ -135,11 +135,11 @@ const fn gauss(x: u128) -> u128 {
     let square = mul(x, x) >> (Q - 40);
     let (mut sum, mut term, mut n) = (x >> (Q - 40), x >> (Q - 40), 3);
     while n < 300 {
-        term = (term * square >> 40) / n;
+        term = ((term * square) >> 40) / n;
         sum += term;
         n += 2;
     }
-    ONE / 2 + (density * sum >> 40)
+    ONE / 2 + ((density * sum) >> 40)
 }
 
 #[cfg(test)]

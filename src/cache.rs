@@ -65,7 +65,7 @@ const RECIPROCAL: [u16; 16] = {
     let mut i = 0;
     while i < 16 {
         let mantissa = 16 + i as u32;
-        table[i] = ((2 * (1 << 19) / mantissa + 1) / 2) as u16;
+        table[i] = (((1 << 19) + mantissa / 2) / mantissa) as u16;
         i += 1;
     }
     table

@@ -95,9 +95,13 @@ impl<'a> Session<'a> {
     /// dropped before, the tokens that are not finished are forgotten, but for one that the session generated
     /// itself, which the next call feeds.
     ///
-    /// ```ignore
-    /// for _slice in session.prefill_slices(prompt)? {
-    ///     watchdog.feed();
+    /// ```
+    /// # use thumbformer::{Error, Session, Token};
+    /// fn read(session: &mut Session, prompt: &[Token], mut feed_watchdog: impl FnMut()) -> Result<(), Error> {
+    ///     for _slice in session.prefill_slices(prompt)? {
+    ///         feed_watchdog();
+    ///     }
+    ///     Ok(())
     /// }
     /// ```
     ///

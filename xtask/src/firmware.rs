@@ -22,12 +22,12 @@ pub fn build(board: &Board, program: &str, env: &[(&str, &OsStr)]) -> Result<Pat
 
 /// Cargo in `firmware/` with everything that the board asks for.
 pub fn cargo(board: &Board, subcommand: &str) -> Command {
-    let target = board.target.to_uppercase().replace(['-', '.'], "_");
+    // Not by CARGO_TARGET_..._RUSTFLAGS: cargo does not see that one for a target with a dot in its name.
+    let flags = format!("target.{}.rustflags=[\"-Ctarget-cpu={}\"]", board.target, board.cpu);
     let mut cargo = command::cargo("firmware");
     cargo
-        .args([subcommand, "--target", &board.target])
+        .args([subcommand, "--target", &board.target, "--config", &flags])
         .env("THUMBFORMER_BOARD", &board.name)
-        .env(format!("CARGO_TARGET_{target}_RUSTFLAGS"), format!("-Ctarget-cpu={}", board.cpu))
         // These would take the place of the board's flags.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
@@ -35,7 +35,7 @@ pub fn cargo(board: &Board, subcommand: &str) -> Command {
 }
 
 /// The program among cargo's messages, one JSON object a line.
-fn executable(messages: &str) -> Option<PathBuf> {
+pub fn executable(messages: &str) -> Option<PathBuf> {
     #[derive(Deserialize)]
     struct Message {
         executable: Option<PathBuf>,
@@ -54,8 +54,8 @@ mod tests {
         for board in boards::all() {
             let default = boards::for_target(&board.target).unwrap();
             let flag = format!("-Ctarget-cpu={}", default.cpu);
-            assert!(config.contains(&board.target), "{}", board.target);
-            assert!(config.contains(&flag), "{flag}");
+            let section = format!("[target.{}]\nrustflags = [{flag:?}]\n", board.target);
+            assert!(config.contains(&section), "{section}");
         }
         let default = boards::find(boards::DEFAULT).unwrap();
         assert!(config.contains(&format!("target = {:?}", default.target)));

@@ -8,7 +8,9 @@ use clap::Parser;
 mod bless;
 mod ci;
 mod command;
+mod demo;
 mod firmware;
+mod float;
 mod golden;
 mod qemu;
 mod runner;
@@ -22,6 +24,7 @@ mod test;
 enum Command {
     /// Installs what the other commands need: Rust's targets, and QEMU
     Setup,
+    Demo(demo::Args),
     Test(test::Args),
     Bless(bless::Args),
     Size(size::Args),
@@ -35,6 +38,7 @@ impl Command {
         let done = |()| ExitCode::SUCCESS;
         match self {
             Self::Setup => setup::run().map(done),
+            Self::Demo(args) => args.run(),
             Self::Test(args) => args.run(),
             Self::Bless(args) => args.run().map(done),
             Self::Size(args) => args.run().map(done),

@@ -115,6 +115,8 @@ pub struct Report {
     pub workspace: u32,
     /// The most bytes that the stack held.
     pub stack: u32,
+    /// The name of the kernels.
+    pub kernel: String,
 }
 
 impl Report {
@@ -135,16 +137,31 @@ impl Report {
             decode: number("decode")?,
             workspace: number("workspace")?,
             stack: number("stack")?,
+            kernel: text("kernel")?.to_owned(),
         })
     }
 }
 
 /// Runs the program like [`run`] and keeps what happens.
 pub fn capture(board: &Board, elf: &Path, input: &[u8], limit: Duration) -> Result<Run> {
+    watch(board, elf, input, limit, |_| ())
+}
+
+/// [`capture`], with every event shown as it happens.
+pub fn watch(
+    board: &Board,
+    elf: &Path,
+    input: &[u8],
+    limit: Duration,
+    mut show: impl FnMut(&Event),
+) -> Result<Run> {
     let (mut output, mut logs) = (Vec::new(), Vec::new());
-    let exit_code = run(board, elf, input, limit, |event| match event {
-        Event::Output(bytes) => output.extend(bytes),
-        Event::Log(log) => logs.push(log),
+    let exit_code = run(board, elf, input, limit, |event| {
+        show(&event);
+        match event {
+            Event::Output(bytes) => output.extend(bytes),
+            Event::Log(log) => logs.push(log),
+        }
     })?;
     Ok(Run { output, logs, exit_code })
 }

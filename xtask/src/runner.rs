@@ -37,7 +37,7 @@ impl Args {
             &self.elf,
             format!("{}\n", self.prompt).as_bytes(),
             Duration::from_secs(self.limit),
-            print,
+            |event| print(&event),
         )?;
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
     }
@@ -57,11 +57,11 @@ fn from_path(elf: &Path) -> Option<&'static Board> {
 }
 
 /// Prints an event as it happens. Nobody may be listening any more, which is no reason to stop.
-pub fn print(event: Event) {
+pub fn print(event: &Event) {
     match event {
         Event::Output(bytes) => {
             let mut out = stdout().lock();
-            let _ = out.write_all(&bytes).and_then(|()| out.flush());
+            let _ = out.write_all(bytes).and_then(|()| out.flush());
         }
         Event::Log(log) => {
             let _ = writeln!(stderr(), "{:5} {}", log.level, log.message);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use boards::Board;
 
 use crate::{
-    command, firmware, golden,
+    command, firmware, float, golden,
     qemu::{self, Run},
     setup,
 };
@@ -30,6 +30,7 @@ impl Args {
         setup::run()?;
         let mut tally = Tally::default();
         host(&mut tally)?;
+        tally.check("host story is the golden one", golden::host().and_then(|text| golden::check(&text)));
         for board in boards {
             for (name, test) in BOARD_TESTS {
                 tally.check(&format!("{} {name}", board.name), test(board));
@@ -119,17 +120,24 @@ impl Tally {
 
 type BoardTest = fn(&Board) -> Result<()>;
 
-const BOARD_TESTS: [(&str, BoardTest); 3] = [
+const BOARD_TESTS: [(&str, BoardTest); 4] = [
+    ("no floating point", no_floating_point),
     ("story is the golden one", story),
     ("selftest", selftest),
     ("a panic is a failure with a message", panic),
 ];
 
+/// Nothing in the program that tells the story computes with floating point.
+fn no_floating_point(board: &Board) -> Result<()> {
+    float::check(&firmware::build(board, "story", &[])?, board.cpu == "cortex-m55")
+}
+
 /// The board writes what the golden file says, with the same digest of all logits.
 fn story(board: &Board) -> Result<()> {
     let run = run(board, "story", golden::PROMPT)?;
     succeeded(&run)?;
-    golden::check(&run.output, &run.report()?)
+    let report = run.report()?;
+    golden::check(&golden::text(&run.output, report.tokens, &report.digest))
 }
 
 /// The checks that run on the board find nothing.

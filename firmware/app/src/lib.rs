@@ -1,12 +1,12 @@
-//! What the firmware does. It knows the serial port by the traits of `embedded-io` and nothing else of the hardware, so that
-//! the same code runs on every board.
+//! What the firmware does. It knows a serial port by the traits of `embedded-io` and nothing else of the hardware, so
+//! that the same code runs on every board, and on the host.
 #![no_std]
 #![forbid(unsafe_code)]
 
-mod digest;
+mod error;
 mod line;
 mod story;
 
-pub use digest::Digest;
+pub use error::Error;
 pub use line::read_line;
-pub use story::{Report, story};
+pub use story::{MAX_PROMPT, Report, story};

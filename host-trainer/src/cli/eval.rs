@@ -6,6 +6,7 @@ use crate::device::ModelFile;
 use crate::eval::{loss_device, loss_f32};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
+use thumbformer::{Token, Tokenizer};
 
 /// Measure the loss of a model on a stream of tokens, in nats per token
 ///
@@ -21,7 +22,7 @@ pub struct Args {
     /// Tokens after which the context starts anew [default: the model's context window]
     #[arg(long)]
     chunk: Option<usize>,
-    /// Print JSON: {"loss": .., "tokens": ..}
+    /// Print JSON: {"loss": .., "tokens": .., "bits_per_byte": ..}
     #[arg(long)]
     json: bool,
 }
@@ -31,33 +32,65 @@ impl Args {
         let kind = kind_of(&self.model)?;
         let stream = read_tokens(&self.tokens)?;
         let name = || format!("{} on {}", self.model.display(), self.tokens.display());
-        let (loss, tokens, saturations) = match kind {
+        let result = match kind {
             Kind::Thumb => {
                 let file = ModelFile::read(&self.model)?;
                 let model = file.model()?;
                 let chunk = self.chunk.unwrap_or(model.config().seq_len);
                 let result = loss_device(&model, &stream, chunk).with_context(name)?;
-                (result.loss, result.tokens, Some(result.saturations))
+                let bytes = target_bytes(&model.tokenizer(), &stream, result.tokens);
+                Evaluation::new(result.loss, result.tokens, bytes, Some(result.saturations))
             }
             Kind::Checkpoint => {
-                let model = checkpoint::load(&self.model)?.model;
-                let chunk = self.chunk.unwrap_or(model.config().config.seq_len);
-                let (loss, tokens) = loss_f32(&model, &stream, chunk).with_context(name)?;
-                (loss, tokens, None)
+                let checkpoint = checkpoint::load(&self.model)?;
+                let chunk = self.chunk.unwrap_or(checkpoint.model.config().config.seq_len);
+                let (loss, tokens) = loss_f32(&checkpoint.model, &stream, chunk).with_context(name)?;
+                let tokenizer = checkpoint.tokenizer.as_deref().map(Tokenizer::from_bytes).transpose()?;
+                let bytes = tokenizer.map_or(0, |t| target_bytes(&t, &stream, tokens));
+                Evaluation::new(loss, tokens, bytes, None)
             }
         };
-        if self.json {
-            let mut json = serde_json::json!({ "loss": loss, "tokens": tokens });
-            if let Some(saturations) = saturations {
-                json["saturations"] = saturations.into();
-            }
-            return print(&json.to_string());
+        print(&if self.json { serde_json::to_string(&result)? } else { result.to_string() })
+    }
+}
+
+/// The bytes of text that the first `count` targets of a stream stand for.
+fn target_bytes(tokenizer: &Tokenizer<'_>, stream: &[u16], count: usize) -> usize {
+    stream[1..=count].iter().map(|&t| tokenizer.decode(Token(t)).len()).sum()
+}
+
+/// What is printed.
+#[derive(Debug, serde::Serialize)]
+struct Evaluation {
+    /// Nats per token.
+    loss: f64,
+    tokens: usize,
+    /// Known where there is a tokenizer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bits_per_byte: Option<f64>,
+    /// Known of the integer runtime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saturations: Option<u32>,
+}
+
+impl Evaluation {
+    fn new(loss: f64, tokens: usize, bytes: usize, saturations: Option<u32>) -> Self {
+        let bits = loss * tokens as f64 / std::f64::consts::LN_2;
+        Self { loss, tokens, bits_per_byte: (bytes > 0).then(|| bits / bytes as f64), saturations }
+    }
+}
+
+impl std::fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let arithmetic = if self.saturations.is_some() { "integers" } else { "f32" };
+        write!(f, "loss {:.6} nats per token", self.loss)?;
+        if let Some(bits) = self.bits_per_byte {
+            write!(f, ", {bits:.4} bits per byte")?;
         }
-        let arithmetic = if saturations.is_some() { "integers" } else { "f32" };
-        print(&format!("loss {loss:.6} nats per token ({arithmetic}, {tokens} tokens)"))?;
-        match saturations {
+        write!(f, " ({arithmetic}, {} tokens)", self.tokens)?;
+        match self.saturations {
             None | Some(0) => Ok(()),
-            Some(n) => print(&format!("the residual stream saturated {n} times: export with more headroom")),
+            Some(n) => write!(f, "\nthe residual stream saturated {n} times: export with more headroom"),
         }
     }
 }

@@ -4,17 +4,17 @@ use core::ptr;
 
 use super::{Port, embedded_io};
 
-// Offsets of the registers, in words.
-const START_RX: usize = 0x000 / 4;
-const START_TX: usize = 0x008 / 4;
-const RX_READY: usize = 0x108 / 4;
-const TX_READY: usize = 0x11C / 4;
-const ENABLE: usize = 0x500 / 4;
-const PIN_TX: usize = 0x50C / 4;
-const PIN_RX: usize = 0x514 / 4;
-const RX_DATA: usize = 0x518 / 4;
-const TX_DATA: usize = 0x51C / 4;
-const BAUD_RATE: usize = 0x524 / 4;
+// Offsets of the registers.
+const START_RX: usize = 0x000;
+const START_TX: usize = 0x008;
+const RX_READY: usize = 0x108;
+const TX_READY: usize = 0x11C;
+const ENABLE: usize = 0x500;
+const PIN_TX: usize = 0x50C;
+const PIN_RX: usize = 0x514;
+const RX_DATA: usize = 0x518;
+const TX_DATA: usize = 0x51C;
+const BAUD_RATE: usize = 0x524;
 
 const ENABLED: u32 = 4;
 const BAUD_115200: u32 = 0x01D7_E000;
@@ -46,12 +46,12 @@ impl Nrf51 {
 
     fn read_register(&self, offset: usize) -> u32 {
         // SAFETY: the registers are there, as the caller of `new` promised, and the offsets above lie among them.
-        unsafe { self.registers.add(offset).read_volatile() }
+        unsafe { self.registers.byte_add(offset).read_volatile() }
     }
 
     fn write_register(&mut self, offset: usize, value: u32) {
         // SAFETY: the registers are there, as the caller of `new` promised, and the offsets above lie among them.
-        unsafe { self.registers.add(offset).write_volatile(value) }
+        unsafe { self.registers.byte_add(offset).write_volatile(value) }
     }
 }
 

@@ -1,0 +1,260 @@
+//! From a text to tokens on an emulated microcontroller, by the commands that a user would type.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::{command, firmware, qemu, runner, setup, size::Size};
+
+/// Where everything that the demo makes is kept.
+const FOLDER: &str = "demo";
+/// The machine that writes.
+const BOARD: &str = boards::DEFAULT;
+/// The seed of the text that is written.
+const SEED: &str = "7";
+
+/// Trains a transformer on real text, exports it, and lets it write on an emulated Cortex-M4
+///
+/// The text is The Rust Programming Language from rust-docs, or what --corpus names. Everything is kept in demo/: a second run
+/// trains nothing anew. Ctrl-C while it trains keeps the checkpoint, and the same command goes on from there.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The text to learn: a UTF-8 file or a folder of them
+    #[arg(long, value_name = "PATH")]
+    corpus: Option<PathBuf>,
+    /// Minutes of training
+    #[arg(long, value_name = "N", default_value_t = 3.0, conflicts_with = "steps")]
+    minutes: f64,
+    /// Steps of training, instead of minutes
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+    /// The text to continue
+    #[arg(long, default_value = "The ownership of")]
+    prompt: String,
+    /// Tokens to write
+    #[arg(long, value_name = "N", default_value_t = 160)]
+    tokens: u32,
+    /// Train anew what was trained before
+    #[arg(long)]
+    again: bool,
+}
+
+impl Args {
+    /// Runs the demo.
+    pub fn run(&self) -> Result<ExitCode> {
+        let started = Instant::now();
+        let folder = command::root().join(FOLDER);
+        let (run, thumb) = (folder.join("run"), folder.join("model.thumb"));
+        let checkpoint = run.join("model.safetensors");
+
+        step(1, "set-up");
+        setup::run()?;
+        let thumbformer = build_thumbformer()?;
+
+        step(2, "train");
+        if !self.train(&thumbformer, &folder, &run)? {
+            return Ok(ExitCode::from(130));
+        }
+
+        step(3, "export to int8");
+        command::call(Command::new(&thumbformer).arg("export").arg(&checkpoint).arg("-o").arg(&thumb))?;
+
+        step(4, "evaluate on the held-out tail");
+        let valid = run.join("valid.u16");
+        let evaluate = |model: &Path| -> Result<Evaluation> {
+            let mut eval = Command::new(&thumbformer);
+            eval.arg("eval").arg(model).arg("--tokens").arg(&valid).arg("--json");
+            Ok(serde_json::from_str(&command::output(&mut eval)?)?)
+        };
+        let (f32, int8) = (evaluate(&checkpoint)?, evaluate(&thumb)?);
+        eprintln!("f32  {f32}\nint8 {int8}");
+        ensure!(
+            int8.saturations == Some(0),
+            "the residual stream saturated {} times on the held-out tail: the export is not fit for use",
+            int8.saturations.unwrap_or_default()
+        );
+
+        let board = boards::find(BOARD)?;
+        step(5, &format!("write on {} ({}, emulated)", board.name, board.core));
+        let tokens = self.tokens.to_string();
+        let elf = firmware::build(
+            board,
+            "story",
+            &[
+                ("THUMBFORMER_MODEL", thumb.as_os_str()),
+                ("THUMBFORMER_TOKENS", OsStr::new(&tokens)),
+                ("THUMBFORMER_SEED", OsStr::new(SEED)),
+            ],
+        )?;
+        let line = format!("{}\n", self.prompt);
+        let device = qemu::watch(board, &elf, line.as_bytes(), Duration::from_secs(600), runner::print)?;
+        ensure!(device.exit_code == 0, "the firmware failed with exit code {}", device.exit_code);
+        let report = device.report()?;
+
+        step(6, "the same on the host");
+        let mut host = Command::new(&thumbformer);
+        host.arg("run").arg(&thumb).args(["--prompt", &self.prompt, "--max-tokens", &tokens]);
+        host.args(["--temperature", "0.8", "--top-p", "0.9", "--seed", SEED, "--json"]);
+        let host: Written = serde_json::from_str(&command::output(&mut host)?)?;
+        eprintln!("digest of all logits: host {}, device {}", host.digest, report.digest);
+
+        let inspect = command::output(Command::new(&thumbformer).arg("inspect").arg(&thumb).arg("--json"))?;
+        let model: Inspection = serde_json::from_str(&inspect)?;
+        let size = Size::of(&elf)?;
+        let same = host.digest == report.digest;
+        println!();
+        row("parameters", &thousands(model.parameters));
+        row("flash", &format!("{} bytes, of which model {}", thousands(size.flash), thousands(model.bytes)));
+        row("RAM: workspace", &format!("{} bytes", thousands(u64::from(report.workspace))));
+        row("stack high-water mark", &format!("{} bytes", thousands(u64::from(report.stack))));
+        row("instructions per token, prefill", &thousands(u64::from(report.prefill)));
+        row("instructions per token, decode", &thousands(u64::from(report.decode)));
+        row("validation loss, f32", &f32.to_string());
+        row("validation loss, int8", &format!("{int8} ({:+.2} %)", 100.0 * (int8.loss / f32.loss - 1.0)));
+        row("digest host = digest device", if same { "yes, the same bits" } else { "NO" });
+        row("wall time", &format!("{:.0} s", started.elapsed().as_secs_f64()));
+        if !same {
+            bail!("host and device computed different logits: {} and {}", host.digest, report.digest);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Trains a model, or goes on where it was interrupted, unless it is there already. False where Ctrl-C ended it.
+    fn train(&self, thumbformer: &Path, folder: &Path, run: &Path) -> Result<bool> {
+        let corpus = self.corpus.as_deref().map(Path::canonicalize).transpose();
+        let corpus = corpus.with_context(|| {
+            format!("missing corpus: {}", self.corpus.clone().unwrap_or_default().display())
+        })?;
+        let wanted = Stamp { corpus, minutes: self.minutes, steps: self.steps, done: true };
+        let stamp = folder.join("stamp.json");
+        let found: Option<Stamp> =
+            fs::read(&stamp).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let fits = |done| found.as_ref() == Some(&Stamp { done, ..wanted.clone() }) && !self.again;
+        if fits(true) {
+            eprintln!("trained already, in {}; --again trains anew", run.display());
+            return Ok(true);
+        }
+        let resume = fits(false) && run.join("state.safetensors").exists();
+        if !resume {
+            if run.exists() {
+                fs::remove_dir_all(run).with_context(|| format!("cannot remove {}", run.display()))?;
+            }
+            fs::create_dir_all(folder)?;
+            fs::write(&stamp, serde_json::to_vec(&Stamp { done: false, ..wanted.clone() })?)?;
+        }
+        let mut train = Command::new(thumbformer);
+        train.arg("train").arg("--output").arg(run).stdout(Stdio::null());
+        match self.steps {
+            Some(steps) => train.args(["--steps", &steps.to_string()]),
+            None => train.args(["--minutes", &self.minutes.to_string()]),
+        };
+        if let Some(corpus) = &wanted.corpus {
+            train.arg("--corpus").arg(corpus);
+        }
+        if resume {
+            train.arg("--resume");
+        }
+        // Ctrl-C reaches the trainer too, which saves what it has; only then is it our turn to end.
+        ctrlc::set_handler(|| ()).context("cannot listen for Ctrl-C")?;
+        let status = train.status().context("cannot start the trainer")?;
+        match status.code() {
+            Some(0) => {
+                fs::write(&stamp, serde_json::to_vec(&wanted)?)?;
+                Ok(true)
+            }
+            Some(130) => {
+                eprintln!("the checkpoint is in {}; the same command goes on from there", run.display());
+                Ok(false)
+            }
+            _ => bail!("training failed ({status})"),
+        }
+    }
+}
+
+/// What was trained, so that a second run knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Stamp {
+    corpus: Option<PathBuf>,
+    minutes: f64,
+    steps: Option<u64>,
+    done: bool,
+}
+
+/// What `thumbformer eval --json` prints.
+#[derive(Debug, Deserialize)]
+struct Evaluation {
+    loss: f64,
+    bits_per_byte: f64,
+    saturations: Option<u32>,
+}
+
+impl std::fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.4} nats per token, {:.4} bits per byte", self.loss, self.bits_per_byte)
+    }
+}
+
+/// What `thumbformer run --json` prints.
+#[derive(Debug, Deserialize)]
+struct Written {
+    digest: String,
+}
+
+/// What `thumbformer inspect --json` prints.
+#[derive(Debug, Deserialize)]
+struct Inspection {
+    parameters: u64,
+    bytes: u64,
+}
+
+/// Builds the command line and returns its path.
+fn build_thumbformer() -> Result<PathBuf> {
+    eprintln!("build    thumbformer");
+    firmware::executable(&command::output(command::cargo(".").args([
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "host-trainer",
+        "--message-format",
+        "json-render-diagnostics",
+    ]))?)
+    .context("cargo built no thumbformer")
+}
+
+fn step(number: u32, what: &str) {
+    eprintln!("\n[{number}/6] {what}");
+}
+
+fn row(name: &str, value: &str) {
+    println!("{name:34}{value}");
+}
+
+/// A number with its thousands apart.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn thousands_are_apart() {
+        let texts = [0, 999, 1_000, 1_234_567].map(super::thousands);
+        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
+    }
+}
