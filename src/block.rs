@@ -103,8 +103,8 @@ fn read_hidden(
     scale
 }
 
-/// `hidden += matrix (values * 2^exponent)`; the values are at the beginning of the scratch memory and are
-/// overwritten.
+/// `hidden += matrix (values * 2^exponent)` with the values at the beginning of the scratch memory, where the
+/// product goes, too: it may be longer than the values.
 fn add_product(
     matrix: &Linear<'_>,
     scratch: &mut [i32],
@@ -113,8 +113,7 @@ fn add_product(
     frac: i32,
     hidden: &mut [i32],
 ) {
-    let (values, _) = split(scratch, matrix.cols);
-    let scale = quantize(values, exponent, matrix.input, vector);
+    let scale = quantize(split(scratch, matrix.cols).0, exponent, matrix.input, vector);
     kernel::arrange(vector);
     let (out, _) = split(scratch, hidden.len());
     matrix.forward(vector, scale, frac, out);
