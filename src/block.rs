@@ -51,7 +51,7 @@ pub fn attention(model: &Model<'_>, layer: usize, position: usize, memory: &mut 
     let (out, scores) = split(scratch, dim); // [n_heads, head_dim], [seq_len]
     let queries = split(vector, dim).0;
     attend(queries, unit, frac, (&keys, &values), position + 1, Scratch { scores, weights }, out);
-    add_product(&model.linear(TensorKind::Wo, layer), out, -frac, vector, frac, hidden);
+    add_product(&model.linear(TensorKind::Wo, layer), scratch, -frac, vector, frac, hidden);
 }
 
 /// `hidden += w2 (act(w1 x) * w3 x)` or `w2 act(w1 x)` with `x = norm(hidden)`
@@ -71,7 +71,7 @@ pub fn mlp(model: &Model<'_>, layer: usize, memory: &mut Memory<'_>) {
     }
     let exponent = activation::apply(config.activation, gate, up, frac);
     let (x, _) = split(vector, hidden_dim.next_multiple_of(4));
-    add_product(&model.linear(TensorKind::W2, layer), gate, exponent, x, frac, hidden);
+    add_product(&model.linear(TensorKind::W2, layer), scratch, exponent, x, frac, hidden);
 }
 
 /// `logits [vocab_size] = head norm(hidden)`, at the beginning of the scratch memory.
@@ -103,18 +103,19 @@ fn read_hidden(
     scale
 }
 
-/// `hidden += matrix (values * 2^exponent)`; the values are overwritten.
+/// `hidden += matrix (values * 2^exponent)` with the values at the beginning of the scratch memory, where the
+/// product goes, too: it may be longer than the values.
 fn add_product(
     matrix: &Linear<'_>,
-    values: &mut [i32],
+    scratch: &mut [i32],
     exponent: i32,
     vector: &mut [i16],
     frac: i32,
     hidden: &mut [i32],
 ) {
-    let scale = quantize(values, exponent, matrix.input, vector);
+    let scale = quantize(split(scratch, matrix.cols).0, exponent, matrix.input, vector);
     kernel::arrange(vector);
-    let (out, _) = split(values, hidden.len());
+    let (out, _) = split(scratch, hidden.len());
     matrix.forward(vector, scale, frac, out);
     for (h, y) in hidden.iter_mut().zip(out) {
         *h = h.saturating_add(*y);

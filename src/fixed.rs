@@ -86,7 +86,7 @@ pub(crate) fn exp2_neg_q30(d: u32) -> u32 {
     ((entry * factor) >> 32) as u32 >> whole
 }
 
-/// `ln(x)` in Q16, rounded down, for `x >= 1` (0 counts as 1): binary digits of `log2` by repeated squaring.
+/// `ln(x)` in Q16 (to 0.6 of a step), for `x >= 1` (0 counts as 1): binary digits of `log2` by repeated squaring.
 pub(crate) fn ln(x: u64) -> u32 {
     let x = x | u64::from(x == 0);
     let whole = 63 - x.leading_zeros();
@@ -99,7 +99,7 @@ pub(crate) fn ln(x: u64) -> u32 {
         mantissa >>= bit;
         log2 = log2 << 1 | bit;
     }
-    ((log2 * LN_2_Q32) >> 36) as u32
+    ((log2 * LN_2_Q32 + (1 << 35)) >> 36) as u32
 }
 
 #[cfg(test)]
@@ -139,7 +139,7 @@ mod tests {
         for x in edges.into_iter().chain(spread) {
             let want = libm::log(x.max(1) as f64) * 65536.0;
             let error = libm::fabs(f64::from(ln(x)) - want);
-            assert!(error < 2.0, "x {x}: {} is not {want}", ln(x));
+            assert!(error < 0.6, "x {x}: {} is not {want}", ln(x));
         }
     }
 }

@@ -45,8 +45,9 @@ impl Norm<'_> {
         // Longer vectors may have fewer bits, see a16_bits.
         let less = 15 - a16_bits(hidden.len());
         if less > 0 {
+            let limit = (1 << (15 - less)) - 1;
             for x in vector.iter_mut() {
-                *x = round_shift(i32::from(*x), less).min((1 << (15 - less)) - 1) as i16;
+                *x = round_shift(i32::from(*x), less).clamp(-limit, limit) as i16;
             }
             scale.exponent += less as i32;
         }

@@ -88,6 +88,8 @@ impl Config {
 
 /// The largest context window: softmax weights keep at least eight bits up to here.
 pub(crate) const MAX_SEQ_LEN: usize = 32768;
+/// The largest KV cache in bytes, scales included.
+pub(crate) const MAX_CACHE: u64 = 1 << 30;
 /// The largest width of a vector: sums of squares and accumulators are proven up to here.
 pub(crate) const MAX_WIDTH: usize = 16384;
 
@@ -126,6 +128,14 @@ impl Config {
             return Err(FormatError::BadConfig {
                 field: "n_kv_heads (must divide n_heads)",
                 found: self.n_kv_heads,
+            });
+        }
+        // In 64 bits, for here it may be too large; without it, no size of a workspace overflows 32.
+        let positions = self.n_layers as u64 * self.n_kv_heads as u64 * self.seq_len as u64;
+        if 2 * positions * (self.head_dim() as u64 + 1) > MAX_CACHE {
+            return Err(FormatError::BadConfig {
+                field: "seq_len (the KV cache exceeds 1 GiB)",
+                found: self.seq_len,
             });
         }
         if self.head_dim() > 256 {
