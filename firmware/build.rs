@@ -3,7 +3,7 @@
 use std::{env, error::Error, fs, path::Path};
 
 /// The model of a program where THUMBFORMER_MODEL names no other.
-const MODEL: &str = "models/random.thumb";
+const MODEL: &str = "models/book.thumb";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");

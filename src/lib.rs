@@ -1,4 +1,60 @@
-//! Transformers on microcontrollers.
+//! Transformers on microcontrollers: no heap, no floating point, the same bits on every machine.
+//!
+//! A host command trains a decoder (or imports one), rounds it to int8 and writes a `.thumb` file; this crate
+//! runs it on Cortex-M and RISC-V, straight from flash, in memory whose size is known while rustc runs.
+//!
+//! ```
+//! use thumbformer::{Sampler, Session, Token, Workspace, include_model};
+//!
+//! // rustc reads the header: a file that is not a model does not compile.
+//! include_model! { static BOOK = concat!(env!("CARGO_MANIFEST_DIR"), "/firmware/models/book.thumb"); }
+//!
+//! // In firmware a `static`, such as a `static_cell::ConstStaticCell`; it is exact to the byte.
+//! let mut workspace = Workspace::<{ BOOK.workspace_len() }>::new();
+//! let mut session = Session::new(&BOOK, &mut workspace)?;
+//! let mut sampler = Sampler::new(42).temperature(0.8).top_p(0.9);
+//!
+//! let tokenizer = BOOK.tokenizer();
+//! let mut tokens = [Token::BOS; 32];
+//! session.prefill(tokenizer.encode("The compiler", &mut tokens)?)?;
+//! for token in session.generate(&mut sampler).take(20) {
+//!     let bytes: &[u8] = tokenizer.decode(token?); // straight from flash, to a serial port
+//! #   assert!(!bytes.is_empty());
+//! }
+//! # Ok::<(), thumbformer::Error>(())
+//! ```
+//!
+//! # Three memories
+//!
+//! The *weights* are what training left: [`Model`] borrows them from flash, frozen. The *context window* is what
+//! the model reads now, the prompt and its own tokens fed back: [`Session`] holds it as the KV cache in a
+//! [`Workspace`], and [`Session::slide`] decides what goes when it is full. A third, the recurrent state of
+//! models that need no window, is not here yet.
+//!
+//! # From the prompt to the next token
+//!
+//! [`Tokenizer`] makes tokens of text. [`Session::prefill`] sends each through the model: `block.rs` has the
+//! way from embedding to logits, to be read from top to bottom; each layer reads the residual stream through
+//! a norm (`norm.rs`), multiplies int8 matrices (`linear.rs`) and adds its result; `attention.rs` looks back
+//! through the cache (`cache.rs`). [`Sampler`] draws a token from the [`Logits`]; [`Utf8Stream`] puts its bytes
+//! together to text. [`format`](mod@format) describes the file, [`kernel`] has the inner loops, chosen for the
+//! processor while the crate is built.
+//!
+//! Attention computes in use what it computed in training, one position at a time. Dropout was a matter of
+//! training and has vanished; the norms' gains are constants.
+//!
+//! # Promises
+//!
+//! - Integers only, exactly specified (docs/numerics.md): logits are equal to the bit on every machine, at every
+//!   optimisation level, in every kernel. [`Digest`] lets two machines compare.
+//! - [`Model::workspace_len`] is a `const fn`: memory is known before flashing.
+//! - Any bytes given as a model are a model or a [`FormatError`]; inference does not panic.
+//! - `unsafe` and assembly are in [`kernel`] only, each kernel checked against a reference.
+//!
+//! # Features
+//!
+//! None is on by default. `defmt` derives `defmt::Format` for the public types. `selftest` adds
+//! `kernel::selftest`, which checks the kernels of the machine that it runs on.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
@@ -36,3 +92,7 @@ pub use token::Token;
 pub use tokenizer::Tokenizer;
 pub use utf8_stream::{Text, Utf8Stream};
 pub use workspace::Workspace;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

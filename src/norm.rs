@@ -1,8 +1,8 @@
 //! RMSNorm and LayerNorm: the residual stream to a normalised vector that a matrix can read.
 
 use crate::format::{InputWidth, NormKind};
-use crate::shift::{bits, isqrt, rsqrt, shift_right};
-use crate::vector::{Scale, a16_bits, block_shift, narrow, peak, round_all};
+use crate::shift::{bits, isqrt, round_shift, rsqrt};
+use crate::vector::{BlockShift, Scale, a16_bits, block_shift, narrow, peak, round_all};
 
 /// A norm of the model.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ impl Norm<'_> {
         if less > 0 {
             let limit = (1 << (15 - less)) - 1;
             for x in vector.iter_mut() {
-                *x = shift_right(i32::from(*x), less).clamp(-limit, limit) as i16;
+                *x = round_shift(i32::from(*x), less).clamp(-limit, limit) as i16;
             }
             scale.exponent += less as i32;
         }
@@ -73,9 +73,9 @@ fn apply_gain(x: &mut [i16], gain: &[i16]) -> i32 {
     let product = |x: i16, g: i16| i32::from(x) * i32::from(g);
     let peak = x.iter().zip(gain).fold(0, |m, (&x, &g)| m.max(product(x, g).unsigned_abs()));
     let s = block_shift(peak, 15);
+    let shift = BlockShift::new(s);
     for (x, &g) in x.iter_mut().zip(gain) {
-        let p = product(*x, g);
-        *x = if s > 0 { shift_right(p, s as u32) } else { p << s.unsigned_abs().min(31) } as i16;
+        *x = shift.round(product(*x, g)) as i16;
     }
     s
 }

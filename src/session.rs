@@ -92,11 +92,16 @@ impl<'a> Session<'a> {
 
     /// [`Session::prefill`] in slices of bounded work: each `next()` is half a transformer block, an
     /// embedding or the head, for one token. The session is ready when the iterator has ended; if it is
-    /// dropped before, the tokens that are not finished are forgotten.
+    /// dropped before, the tokens that are not finished are forgotten, but for one that the session generated
+    /// itself, which the next call feeds.
     ///
-    /// ```ignore
-    /// for _slice in session.prefill_slices(prompt)? {
-    ///     watchdog.feed();
+    /// ```
+    /// # use thumbformer::{Error, Session, Token};
+    /// fn read(session: &mut Session, prompt: &[Token], mut feed_watchdog: impl FnMut()) -> Result<(), Error> {
+    ///     for _slice in session.prefill_slices(prompt)? {
+    ///         feed_watchdog();
+    ///     }
+    ///     Ok(())
     /// }
     /// ```
     ///
@@ -222,10 +227,13 @@ impl Iterator for Slices<'_, '_, '_> {
         let session = &mut *self.session;
         let (token, slice) = match self.now {
             Some(now) => now,
-            None => (session.pending.take().or_else(|| self.tokens.next().copied())?, Slice::Embed),
+            None => (session.pending.or_else(|| self.tokens.next().copied())?, Slice::Embed),
         };
         let is_last = self.tokens.len() == 0;
         self.now = session.run(token, slice, is_last).map(|next| (token, next));
+        if self.now.is_none() {
+            session.pending = None;
+        }
         Some(())
     }
 }

@@ -1,7 +1,7 @@
 //! Vectors as matrices want them: small integers and one scale (block floating point).
 
 use crate::format::InputWidth;
-use crate::shift::{bits, ceil_log2, shift_right};
+use crate::shift::{bits, ceil_log2, round_shift};
 
 /// What the integers of a vector stand for: `value = q * mantissa * 2^exponent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,21 +61,38 @@ pub fn quantize(values: &[i32], exponent: i32, width: InputWidth, q: &mut [i16])
     narrow(q, Scale::power(exponent + s), width)
 }
 
+/// `v * 2^-s`, rounded, for an `s` from [`block_shift`], without a branch on its sign.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockShift {
+    left: u32,
+    right: u32,
+}
+
+impl BlockShift {
+    /// The last place to the right is left to [`BlockShift::round`], which rounds it away.
+    pub const fn new(s: i32) -> Self {
+        let s = s - 1;
+        if s < 0 {
+            Self { left: s.unsigned_abs() & 31, right: 0 }
+        } else {
+            Self { left: 0, right: s as u32 & 31 }
+        }
+    }
+
+    /// `v * 2^-s`: at most as many bits of magnitude as the block shift was asked for.
+    #[inline(always)]
+    pub const fn round(self, v: i32) -> i32 {
+        ((v << (self.left & 31) >> (self.right & 31)) + 1) >> 1
+    }
+}
+
 /// `q = values * 2^-s`, rounded; the caller knows that it fits 15 bits.
-#[inline]
 pub fn round_all(values: &[i32], s: i32, q: &mut [i16]) {
     let (q, padding) = q.split_at_mut_checked(values.len()).unwrap_or_default();
     padding.fill(0);
-    if s > 0 {
-        let s = s as u32 - 1;
-        for (q, v) in q.iter_mut().zip(values) {
-            *q = (((v >> s) + 1) >> 1) as i16;
-        }
-    } else {
-        let s = s.unsigned_abs().min(31);
-        for (q, v) in q.iter_mut().zip(values) {
-            *q = (v << s) as i16;
-        }
+    let shift = BlockShift::new(s);
+    for (q, &v) in q.iter_mut().zip(values) {
+        *q = shift.round(v) as i16;
     }
 }
 
@@ -93,7 +110,7 @@ pub fn narrow(q: &mut [i16], scale: Scale, width: InputWidth) -> Scale {
     };
     let r = ((127 << 24) / peak) as i32;
     for q in q.iter_mut() {
-        *q = shift_right(i32::from(*q) * r, 24) as i16;
+        *q = round_shift(i32::from(*q) * r, 24) as i16;
     }
     let ratio = Scale::new((peak.get() << 16) / 127, -16);
     Scale::new(scale.mantissa * (ratio.mantissa >> 1), scale.exponent + ratio.exponent + 1)

@@ -166,7 +166,7 @@ pub fn train(text: &[u8], vocab_size: usize, mut progress: impl FnMut(usize)) ->
     let (least, most) = (usize::from(FIRST_PIECE), usize::from(u16::MAX));
     ensure!(
         (least..=most).contains(&vocab_size),
-        "vocabulary size {vocab_size} is out of range: {least} (all bytes) to {most}"
+        "vocab_size: found {vocab_size}, wanted {least} (all bytes) to {most}"
     );
     let mut trainer = Trainer::new(text);
     // the bytes of every token, and the token of these bytes

@@ -175,6 +175,7 @@ unsafe extern "C" fn rows3(
     // 20 input end in groups of 32, 24 from a row's end to the next row, 28 input end in groups of 8, 32 input end,
     // 36 y, 40 blocks left
     naked_asm!(
+        ".cpu cortex-m33",
         "push {{r4-r11, lr}}",
         "ldrd r7, r8, [sp, #36]",
         "sub sp, #44",
@@ -259,6 +260,7 @@ unsafe extern "C" fn row1(
     // r0: row; r1: input's start; r2: y; r3: input; r4: sum; r5: input end in groups of 8; r6: input end; the rest as
     // in rows3. The last arguments on the stack become: 36 from a row's end to the next row, 40 rows left
     naked_asm!(
+        ".cpu cortex-m33",
         "push {{r4-r11, lr}}",
         "ldr r7, [sp, #36]",
         "sub r7, r7, r3",
@@ -344,6 +346,7 @@ unsafe extern "C" fn weighted(
     // r12: weights' end in groups of 4; lr: weights' end.
     // The frame: 0 values, 4 weights, 8 and 12 their ends, 16 sums; above it 60 groups left
     naked_asm!(
+        ".cpu cortex-m33",
         "push {{r4-r11, lr}}",
         "ldr r12, [sp, #36]",
         "sub sp, #20",

@@ -56,6 +56,7 @@ unsafe extern "C" fn rows4(
     // r9: input's start; r11: columns; r12: blocks left. The frame: 0 from where a row's pointer ends, after columns
     // rounded up to a multiple of 8, to the next row; 4 stride
     naked_asm!(
+        ".cpu cortex-m55",
         "push {{r4-r11, lr}}",
         "ldrd r5, r12, [sp, #36]",
         "mov r9, r1",
@@ -111,6 +112,7 @@ unsafe extern "C" fn row1(
 ) {
     // r4: sum; r5: row; r6: input; r7: stride; r12: rows left
     naked_asm!(
+        ".cpu cortex-m55",
         "push {{r4-r7, lr}}",
         "ldrd r7, r12, [sp, #20]",
         "2:",

@@ -9,7 +9,7 @@ use crate::command::root;
 
 const FILE: &str = "firmware/golden/story.txt";
 
-include_model! { static MODEL = "../../firmware/models/random.thumb"; }
+include_model! { static MODEL = "../../firmware/models/book.thumb"; }
 
 /// What the story is to continue.
 pub const PROMPT: &str = "Once upon a time";

@@ -10,6 +10,7 @@ mod ci;
 mod command;
 mod demo;
 mod firmware;
+mod float;
 mod golden;
 mod qemu;
 mod runner;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use boards::Board;
 
 use crate::{
-    command, firmware, golden,
+    command, firmware, float, golden,
     qemu::{self, Run},
     setup,
 };
@@ -120,11 +120,17 @@ impl Tally {
 
 type BoardTest = fn(&Board) -> Result<()>;
 
-const BOARD_TESTS: [(&str, BoardTest); 3] = [
+const BOARD_TESTS: [(&str, BoardTest); 4] = [
+    ("no floating point", no_floating_point),
     ("story is the golden one", story),
     ("selftest", selftest),
     ("a panic is a failure with a message", panic),
 ];
+
+/// Nothing in the program that tells the story computes with floating point.
+fn no_floating_point(board: &Board) -> Result<()> {
+    float::check(&firmware::build(board, "story", &[])?, board.cpu == "cortex-m55")
+}
 
 /// The board writes what the golden file says, with the same digest of all logits.
 fn story(board: &Board) -> Result<()> {

@@ -37,6 +37,10 @@ mod machine {
 
     const PERIOD: u64 = 1 << 24;
 
+    /// Instructions of 64 ns during 256 ticks.
+    const PER_256_TICKS: u64 = 256 * 15_625_000 / crate::SYSTICK_HZ;
+    const _: () = assert!(PER_256_TICKS * crate::SYSTICK_HZ == 256 * 15_625_000);
+
     static WRAPS: AtomicU32 = AtomicU32::new(0);
 
     #[exception]
@@ -64,11 +68,11 @@ mod machine {
                 break (wraps, current);
             }
         };
-        // The timer counts down. A tick is not a whole number of instructions: 64 ns are
-        // 64 * SYSTICK_HZ / 10^9 ticks, and the quotient is rounded to the nearest.
+        // The timer counts down.
         let ticks = u64::from(wraps) * PERIOD + (PERIOD - 1 - u64::from(current));
-        let per_mega_instruction = 64 * crate::SYSTICK_HZ / 1000;
-        (ticks * 1_000_000 + per_mega_instruction / 2) / per_mega_instruction
+        // Rounded to the nearest, for a tick is not a whole number of instructions. No division: how long it takes
+        // would depend on the time, and it would count.
+        (ticks * PER_256_TICKS + 128) / 256
     }
 }
 

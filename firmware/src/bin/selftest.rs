@@ -13,9 +13,9 @@ fn main() -> ! {
     board::exit(true)
 }
 
-/// A loop of `2 * n` instructions counts as that and the same few more for every n. A reading of
-/// SysTick is within one instruction, and this compares two differences of two readings; a wrap of
-/// SysTick, after some eight million instructions, adds its handler's.
+/// A loop of `2 * n` instructions counts as that and the same few more for every n. Where a tick is hardly longer than an
+/// instruction (microbit), each of the four readings may be one off; a wrap of SysTick, after some eight million instructions, adds its
+/// handler's.
 fn instructions_are_counted() {
     let count = |n: u32| {
         let start = board::instructions();

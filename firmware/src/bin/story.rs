@@ -39,7 +39,7 @@ fn main() -> ! {
         &mut uart,
         &MODEL,
         RAM.take().as_mut(),
-        &mut Sampler::greedy(),
+        &mut SAMPLER.clone(),
         MAX_TOKENS,
         board::instructions,
     );

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A tensor to write.
 pub struct Entry<'a> {
@@ -53,9 +53,7 @@ pub fn write(path: &Path, entries: &[Entry<'_>], metadata: BTreeMap<&str, String
 
 /// Replaces a file by new contents; whoever reads it finds the old or the new, never a part.
 pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
+    let partial = partial(path);
     let write = || {
         let mut file = File::create(&partial)?;
         for part in parts {
@@ -67,6 +65,23 @@ pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
     write()
         .inspect_err(|_| drop(fs::remove_file(&partial)))
         .with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// Refuses a path that [`write_atomically`] could not write to, before the work that leads to it. Nothing stays
+/// behind.
+pub fn check_output(path: &Path) -> Result<()> {
+    ensure!(!path.is_dir(), "{}: found a folder, wanted a file to write", path.display());
+    let partial = partial(path);
+    File::create(&partial)
+        .and_then(|_| fs::remove_file(&partial))
+        .with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// Where a file grows until it is whole.
+fn partial(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    path.with_file_name(name)
 }
 
 /// A file that was read whole.

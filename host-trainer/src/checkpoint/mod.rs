@@ -7,7 +7,7 @@
 mod container;
 mod state;
 
-pub use container::write_atomically;
+pub use container::{check_output, write_atomically};
 pub use state::State;
 
 use crate::model::{Model, ModelConfig, Params};

@@ -1,9 +1,9 @@
 //! `thumbformer export`
 
 use super::read_tokens;
-use crate::checkpoint::{self, Info, write_atomically};
+use crate::checkpoint::{self, Info, check_output, write_atomically};
 use crate::export::{Exported, Options, export};
-use crate::model::Model;
+use crate::model::{Model, check_vocabulary};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use thumbformer::format::InputWidth;
@@ -40,11 +40,17 @@ pub struct Choices {
 
 impl Args {
     pub fn run(self) -> Result<()> {
+        check_output(&self.output)?;
         let checkpoint = checkpoint::load(&self.checkpoint)?;
         let tokenizer = checkpoint
             .tokenizer
             .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;
-        let text = self.calibration.as_deref().map(read_tokens).transpose()?.unwrap_or_default();
+        let mut text = Vec::new();
+        if let Some(path) = &self.calibration {
+            text = read_tokens(path)?;
+            check_vocabulary(&text, checkpoint.model.config().config.vocab_size)
+                .with_context(|| path.display().to_string())?;
+        }
         let exported = round(&checkpoint.model, &tokenizer, &checkpoint.info, &text, &self.choices)?;
         write(&self.output, &exported.file)?;
         eprintln!("wrote {} ({} bytes)", self.output.display(), exported.file.len());

@@ -1,9 +1,9 @@
 //! `thumbformer import`
 
 use super::export::{self, Choices};
-use crate::checkpoint::{self, Info};
+use crate::checkpoint::{self, Info, check_output};
 use crate::import::{llama2c, llama2c_tokenizer};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
 
 /// Bring in a model that was trained elsewhere
@@ -41,6 +41,14 @@ impl Source {
 
 impl Llama2c {
     fn run(self) -> Result<()> {
+        let twin = self.output.with_extension("safetensors");
+        ensure!(
+            twin != self.output,
+            "{}: found the name of the f32 twin, wanted another extension, such as .thumb",
+            self.output.display()
+        );
+        check_output(&self.output)?;
+        check_output(&twin)?;
         let model = llama2c::read(&self.checkpoint)?;
         let tokenizer = llama2c_tokenizer::read(&self.tokenizer)?;
         let bytes = std::fs::read(&self.checkpoint).context("the checkpoint")?;
@@ -48,7 +56,6 @@ impl Llama2c {
         let source = format!("llama2.c checkpoint, crc32 {:08x}", thumbformer::format::crc32(&bytes));
         let info = Info { name, licence: self.licence.clone(), provenance: source };
         let exported = export::round(&model, &tokenizer, &info, &[], &self.choices)?;
-        let twin = self.output.with_extension("safetensors");
         checkpoint::save(&twin, &model, &info, Some(&tokenizer))?;
         export::write(&self.output, &exported.file)?;
         eprintln!("wrote {} (f32, {} parameters)", twin.display(), model.params().values.len());

@@ -2,10 +2,11 @@
 
 use super::print;
 use crate::device::{Memory, ModelFile};
+use crate::tokenizer::TextEncoder;
 use anyhow::{Context, Result, ensure};
 use std::io::Write;
 use std::path::PathBuf;
-use thumbformer::{Digest, Error, Sampler, Token, Utf8Stream};
+use thumbformer::{Digest, Error, Sampler, Utf8Stream};
 
 /// Generate text on the host, with the runtime and the arithmetic of the device
 #[derive(Debug, clap::Args)]
@@ -68,8 +69,7 @@ impl Args {
         let model = file.model()?;
         let tokenizer = model.tokenizer();
         let seq_len = model.config().seq_len;
-        let mut buffer = vec![Token::BOS; self.prompt.len() + 2];
-        let prompt = tokenizer.encode(&self.prompt, &mut buffer)?;
+        let prompt = TextEncoder::new(tokenizer).encode(self.prompt.as_bytes());
         ensure!(
             prompt.len() <= seq_len,
             "the prompt is longer than the context: found {} tokens, wanted at most {seq_len}",
@@ -81,7 +81,7 @@ impl Args {
 
         let mut out = Output { stream: !self.json, text: String::new() };
         let mut decoder = Utf8Stream::new(&tokenizer);
-        for &token in prompt {
+        for &token in &prompt {
             out.write(decoder.push(token).parts())?;
         }
         let mut memory = Memory::new(&model);
@@ -89,7 +89,7 @@ impl Args {
         let mut sampler = self.sampler();
         let mut digest = Digest::new();
         let mut tokens = Vec::new();
-        session.prefill(prompt)?;
+        session.prefill(&prompt)?;
         while tokens.len() < self.max_tokens {
             let mut generate = session.generate(&mut sampler);
             if let Some(first) = self.keep_going {

@@ -5,7 +5,7 @@ use crate::checkpoint::{Info, write_atomically};
 use crate::corpus::Corpus;
 use crate::model::ModelConfig;
 use crate::prepare::prepare;
-use crate::train::{TrainConfig, TrainingConfig, train};
+use crate::train::{TrainConfig, TrainingConfig, check_folder, train};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ pub struct Args {
     /// A TOML file with sections [model] and [training]; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Go on with an interrupted run
+    /// Go on with an interrupted run, in its own configuration unless --config says otherwise
     #[arg(long)]
     resume: bool,
     /// Length of the run in optimizer steps
@@ -100,8 +100,10 @@ const DEFAULT_MODEL: ModelConfig = ModelConfig {
 
 impl Args {
     pub fn run(self) -> Result<ExitCode> {
+        check_folder(&self.output, self.resume)?;
         let mut config = self.config()?;
         config.validate()?;
+        config.model.config.check().context("no model file can hold this shape")?;
         ensure!(
             self.held_out > 0.0 && self.held_out < 1.0,
             "--held-out: found {}, wanted more than 0 and less than 1",
@@ -111,13 +113,13 @@ impl Args {
             Some(path) => Corpus::from_path(path)?,
             None => Corpus::rust_book()?,
         };
+        let shape = config.model.config;
+        let data = prepare(&corpus, shape.vocab_size, shape.seq_len, self.held_out, |_| ())?;
+        let tokenizer = thumbformer::Tokenizer::from_bytes(&data.tokenizer)?;
         for path in &corpus.skipped {
             eprintln!("left out, not text: {}", path.display());
         }
-        let shape = config.model.config;
         eprintln!("corpus    {}, {} bytes", corpus.provenance.name, corpus.provenance.bytes);
-        let data = prepare(&corpus, shape.vocab_size, shape.seq_len, self.held_out, |_| ())?;
-        let tokenizer = thumbformer::Tokenizer::from_bytes(&data.tokenizer)?;
         config.model.config.vocab_size = tokenizer.vocab_size();
         eprintln!(
             "tokenizer {} tokens, {:.2} bytes per token; {} tokens to learn, {} held out",
@@ -160,15 +162,12 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The configuration: defaults, overridden by the file, overridden by flags.
+    /// The configuration: defaults or the file (that of the run to resume), overridden by flags.
     fn config(&self) -> Result<TrainConfig> {
         let mut config = match &self.config {
+            Some(path) => TrainConfig::read(path)?,
+            None if self.resume => TrainConfig::read(&self.output.join("config.toml"))?,
             None => TrainConfig { model: DEFAULT_MODEL, training: TrainingConfig::default() },
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                toml::from_str(&text).with_context(|| format!("{}", path.display()))?
-            }
         };
         fn set<T: Copy>(field: &mut T, flag: Option<T>) {
             if let Some(value) = flag {

@@ -103,6 +103,7 @@ pub fn export(
         }
     }
     emitter.finish();
+    thumbformer::Model::from_bytes(&file).context("no runtime would take the model")?;
     Ok(Exported { file, peaks })
 }
 

@@ -1,8 +1,9 @@
 //! What a run is told: the model's shape and how to train it.
 
 use crate::model::ModelConfig;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// The configuration of a run, in TOML a `[model]` and a `[training]` section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,6 +94,16 @@ impl Budget {
 }
 
 impl TrainConfig {
+    /// Reads a TOML file; what is wrong with it is told in one line.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text).map_err(|error| {
+            let line = text[..error.span().map_or(0, |span| span.start)].matches('\n').count() + 1;
+            anyhow!("{}, line {line}: {}", path.display(), error.message().replace('\n', ", "))
+        })
+    }
+
     /// Says what is wrong with a configuration that cannot be run.
     pub fn validate(&self) -> Result<()> {
         self.model.validate()?;

@@ -1,13 +1,29 @@
 //! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `state.safetensors`.
 
 use super::config::TrainConfig;
-use crate::checkpoint::{self, Info, State, write_atomically};
+use crate::checkpoint::{self, Info, State, check_output, write_atomically};
 use crate::model::Model;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// Refuses a folder in which no run can begin or, with `resume`, none can go on: before the work that comes first.
+pub fn check_folder(path: &Path, resume: bool) -> Result<()> {
+    let state = path.join(STATE);
+    if resume {
+        ensure!(state.exists(), "{}: found no run to resume", path.display());
+    } else {
+        ensure!(
+            !state.exists(),
+            "{}: found a run, wanted an empty folder or the wish to resume it",
+            path.display()
+        );
+    }
+    let existing = path.ancestors().find(|place| place.exists()).unwrap_or(Path::new("."));
+    check_output(&existing.join(CONFIG)).with_context(|| format!("{}: no place for a run", path.display()))
+}
 
 /// A run's files.
 #[derive(Debug)]
@@ -19,12 +35,7 @@ pub struct RunFolder {
 impl RunFolder {
     /// Makes the folder of a new run. Refuses one that holds a run already.
     pub fn create(path: &Path, config: &TrainConfig) -> Result<Self> {
-        let state = path.join(STATE);
-        ensure!(
-            !state.exists(),
-            "{}: found a run, wanted an empty folder or the wish to resume it",
-            path.display()
-        );
+        check_folder(path, false)?;
         fs::create_dir_all(path).with_context(|| format!("{}", path.display()))?;
         let metrics = path.join(METRICS);
         write_atomically(&metrics, &[])?;
@@ -32,14 +43,21 @@ impl RunFolder {
     }
 
     /// Opens the folder of an interrupted run and reads its state. The new configuration may differ
-    /// from the old one in anything but the model and the seed.
-    pub fn resume(path: &Path, config: &TrainConfig, len: usize) -> Result<(Self, State)> {
+    /// from the old one in anything but the model and the seed; the tokenizer must be the same.
+    pub fn resume(
+        path: &Path,
+        config: &TrainConfig,
+        tokenizer: Option<&[u8]>,
+        len: usize,
+    ) -> Result<(Self, State)> {
+        check_folder(path, true)?;
         let file = path.join(CONFIG);
-        let text = fs::read_to_string(&file)
-            .with_context(|| format!("{}: found no run to resume", file.display()))?;
-        let before: TrainConfig = toml::from_str(&text).with_context(|| format!("{}", file.display()))?;
-        if before.model != config.model {
+        if TrainConfig::read(&file)?.model != config.model {
             bail!("{}: found another [model] than the one to resume", file.display());
+        }
+        let model = path.join(MODEL);
+        if model.exists() && checkpoint::load(&model)?.tokenizer.as_deref() != tokenizer {
+            bail!("{}: found another tokenizer than that of the text to resume with", model.display());
         }
         let state = State::load(&path.join(STATE), len)?;
         forget_after(&path.join(METRICS), state.step)?;

@@ -7,6 +7,7 @@ mod progress;
 mod trainer;
 
 pub use config::{Budget, TrainConfig, TrainingConfig};
+pub use folder::check_folder;
 pub use trainer::{StepReport, Trainer};
 
 use crate::checkpoint::Info;
@@ -67,7 +68,7 @@ pub fn train(
     let mut best_loss = f64::INFINITY;
     let folder = if resume {
         let len = trainer.model().params().values.len();
-        let (folder, state) = RunFolder::resume(run_dir, &config, len)?;
+        let (folder, state) = RunFolder::resume(run_dir, &config, tokenizer.as_deref(), len)?;
         best_loss = state.best_loss;
         trainer.restore(state)?;
         folder

@@ -3,6 +3,8 @@
 
 use host_trainer::model::ModelConfig;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use thumbformer::{Session, Token};
 
 /// A folder that disappears with its test.
 pub struct Folder(PathBuf);
@@ -56,4 +58,76 @@ pub fn u16s(bytes: &[u8]) -> Vec<u16> {
         panic!("an odd number of bytes");
     };
     pairs.iter().map(|&pair| u16::from_le_bytes(pair)).collect()
+}
+
+/// How far integer logits are from those in f32.
+#[derive(Debug)]
+pub struct Difference {
+    /// Mean Kullback-Leibler divergence in nats, of the integers' distribution from that in f32.
+    pub kl: f64,
+    /// Share of positions where both find the same token likeliest.
+    pub agreement: f64,
+    /// Mean standard deviation of the logits in f32.
+    pub spread: f64,
+}
+
+impl Difference {
+    /// Feeds a text token by token; `expected` are the logits `[text.len(), vocab_size]` in f32.
+    pub fn of(session: &mut Session<'_>, text: &[u16], expected: &[f32]) -> Self {
+        let (mut kl, mut agreed, mut spread) = (0.0, 0, 0.0);
+        for (&token, row) in text.iter().zip(expected.chunks(expected.len() / text.len())) {
+            let logits = session.step(Token(token)).unwrap();
+            let unit = f64::from(logits.frac()).exp2().recip();
+            let found: Vec<f64> = logits.values().iter().map(|&v| f64::from(v) * unit).collect();
+            let wanted: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
+            let (p, q) = (log_softmax(&wanted), log_softmax(&found));
+            kl += p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
+            agreed += usize::from(argmax(&p) == argmax(&q));
+            let mean = wanted.iter().sum::<f64>() / wanted.len() as f64;
+            let square = wanted.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
+            spread += (square / wanted.len() as f64).sqrt();
+        }
+        let n = text.len() as f64;
+        Self { kl: kl / n, agreement: agreed as f64 / n, spread: spread / n }
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kl, agreement, spread } = self;
+        write!(f, "KL {kl:.6} nats, top-1 agreement {agreement:.4}, logits spread by {spread:.2}")
+    }
+}
+
+fn log_softmax(logits: &[f64]) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f64::MIN, f64::max);
+    let log_sum = logits.iter().map(|l| (l - max).exp()).sum::<f64>().ln() + max;
+    logits.iter().map(|l| l - log_sum).collect()
+}
+
+fn argmax(values: &[f64]) -> usize {
+    (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap()
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Runs the command, which must succeed, and returns its standard output.
+pub fn thumbformer(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_thumbformer")).args(args).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "thumbformer {args:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs the command, which must refuse what it is given in one line on standard error; returns that.
+pub fn refused(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_thumbformer")).args(args).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "thumbformer {args:?}: {error}");
+    assert!(output.stdout.is_empty(), "thumbformer {args:?}");
+    assert!(error.starts_with("error: ") && error.lines().count() == 1, "thumbformer {args:?}: {error}");
+    error.trim_end().to_owned()
 }

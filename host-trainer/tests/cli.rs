@@ -1,0 +1,341 @@
+//! The command line refuses bad input in one line, with exit code 2, and leaves every file as it was.
+
+mod common;
+
+use common::{Folder, refused, text, thumbformer, tiny_config};
+use host_trainer::checkpoint::{self, Info};
+use host_trainer::model::Model;
+use host_trainer::tokenizer::section;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use thumbformer::format::tokenizer::TokenizerKind;
+
+/// A folder with a checkpoint, a model file, tokens and texts.
+struct Place(Folder);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let place = Self(Folder::new(name));
+        let mut config = tiny_config();
+        config.config.vocab_size = 259;
+        let model = Model::init(config, 1).unwrap();
+        let tokenizer = section(TokenizerKind::ByteBpe, &[]).unwrap();
+        checkpoint::save(&place.path("tiny.safetensors"), &model, &Info::default(), Some(&tokenizer))
+            .unwrap();
+        checkpoint::save(&place.path("mute.safetensors"), &model, &Info::default(), None).unwrap();
+        checkpoint::save(&place.path("odd.safetensors"), &model, &Info::default(), Some(b"odd")).unwrap();
+        thumbformer(&["export", &place.arg("tiny.safetensors"), "-o", &place.arg("tiny.thumb")]);
+        place.cut("tiny.thumb", "cut.thumb");
+        place.cut("tiny.safetensors", "cut.safetensors");
+        let mut damaged = fs::read(place.path("tiny.thumb")).unwrap();
+        *damaged.last_mut().unwrap() ^= 1;
+        place.write("damaged.thumb", &damaged);
+        place.write("stream.u16", &[5, 0].repeat(100));
+        place.write("short.u16", &[5, 0].repeat(24));
+        place.write("odd.u16", &[5, 0, 5]);
+        place.write("strange.u16", &[3, 1].repeat(100));
+        place.write("picture.png", b"\x89PNG and much more");
+        place.write("void", b"");
+        place.write("text.txt", "the cat sat on the mat. ".repeat(200).as_bytes());
+        place.write("short.txt", b"not much to say");
+        place.write("latin1.txt", b"caf\xe9 and more");
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn arg(&self, name: &str) -> String {
+        text(&self.path(name)).to_owned()
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    /// All but the last byte of a file.
+    fn cut(&self, from: &str, to: &str) {
+        let bytes = fs::read(self.path(from)).unwrap();
+        self.write(to, &bytes[..bytes.len() - 1]);
+    }
+
+    /// Every file and what it holds.
+    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        fn list(folder: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    files.insert(path.clone(), Vec::new());
+                    list(&path, files);
+                } else {
+                    files.insert(path.clone(), fs::read(&path).unwrap());
+                }
+            }
+        }
+        let mut files = BTreeMap::new();
+        list(self.0.path(), &mut files);
+        files
+    }
+
+    /// Runs a command line, in which `@name` is a file here; its one line of refusal must have all `parts`.
+    fn refuses(&self, line: &str, parts: &[&str]) {
+        let before = self.files();
+        let args: Vec<String> = line
+            .split(' ')
+            .map(|arg| arg.strip_prefix('@').map_or(arg.into(), |name| self.arg(name)))
+            .collect();
+        let error = refused(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        for part in parts {
+            assert!(error.contains(part), "{line}: {error}, wanted {part:?}");
+        }
+        assert!(self.files() == before, "{line}: files have changed");
+    }
+}
+
+#[test]
+fn training_refuses_what_it_cannot_learn_from() {
+    let place = Place::new("cli-corpus");
+    let train = |corpus: &str, parts: &[&str]| {
+        place.refuses(&format!("train --corpus @{corpus} -o @run --steps 1"), parts);
+    };
+    train("nowhere.txt", &["nowhere.txt: no such file or folder"]);
+    train("void", &["void: the corpus is empty"]);
+    train("latin1.txt", &["latin1.txt: not UTF-8 at byte 3"]);
+    train("short.txt", &["short.txt: shorter than one context: found ", "wanted at least 257"]);
+    place.refuses("train --corpus @text.txt -o @run --vocab 258", &["found 258", "wanted 259"]);
+}
+
+#[test]
+fn training_refuses_bad_choices_before_it_reads_the_text() {
+    let place = Place::new("cli-choices");
+    let train = |flags: &str, parts: &[&str]| {
+        place.refuses(&format!("train --corpus @nowhere.txt -o @run {flags}"), parts);
+    };
+    train("--dim 65 --heads 8", &["dim: found 65, wanted a multiple of n_heads (8)"]);
+    train("--heads 8 --kv-heads 3", &["n_heads: found 8, wanted a multiple of n_kv_heads (3)"]);
+    train("--dim 1024 --heads 2 --kv-heads 2", &["no model file can hold this shape", "head_dim = 512"]);
+    train("--steps 0", &["steps: found 0, wanted at least 1"]);
+    train("--minutes nan", &["minutes: found NaN, wanted a positive number"]);
+    train("--held-out 1", &["--held-out: found 1, wanted more than 0 and less than 1"]);
+    train("--resume", &["run: found no run to resume"]);
+    place.refuses("train --corpus @nowhere.txt -o @text.txt/run", &["text.txt/run: no place for a run"]);
+    fs::create_dir(place.path("old")).unwrap();
+    place.write("old/state.safetensors", b"dear");
+    place.refuses("train --corpus @nowhere.txt -o @old", &["old: found a run"]);
+}
+
+#[test]
+fn training_refuses_bad_configurations() {
+    let place = Place::new("cli-config");
+    let shape = "[model]\ndim = 8\nhidden_dim = 8\nn_layers = 1\nn_heads = 1\nn_kv_heads = 1\n\
+                 vocab_size = 300\nseq_len = 8\n";
+    for (extra, parts) in [
+        ("colour = \"red\"\n", &["config.toml, line 9: unknown field `colour`", "`n_heads`"][..]),
+        ("[training]\nstops = 9\n", &["config.toml, line 10: unknown field `stops`", "`steps`"]),
+        ("[trainign]\n", &["config.toml, line 9: unknown field `trainign`"]),
+        ("[training\n", &["config.toml, line 9: "]),
+        ("activation = \"swish\"\n", &["config.toml, line 9: unknown variant `swish`", "`silu`"]),
+        ("[training]\nsteps = \"many\"\n", &["config.toml, line 10: invalid type: string \"many\""]),
+    ] {
+        place.write("config.toml", format!("{shape}{extra}").as_bytes());
+        place.refuses("train --config @config.toml --corpus @nowhere.txt -o @run", parts);
+    }
+    place.refuses("train --config @nowhere.toml -o @run", &["cannot read ", "nowhere.toml"]);
+}
+
+#[test]
+fn other_files_are_no_models() {
+    let place = Place::new("cli-magic");
+    let magic = ["picture.png: ", "bad magic: found \"\\x89PNG\", wanted \"THMB\""];
+    place.refuses("run @picture.png", &magic);
+    place.refuses("inspect @picture.png", &magic);
+    place.refuses("inspect @tiny.safetensors", &["tiny.safetensors: bad magic"]);
+    place.refuses(
+        "eval @picture.png --tokens @stream.u16",
+        &["picture.png: wrong magic", "wanted a model file"],
+    );
+    place.refuses("eval @void --tokens @stream.u16", &["void: wrong magic: found \"\""]);
+    place.refuses("export @picture.png -o @new.thumb", &["picture.png: not a checkpoint"]);
+    place.refuses("export @tiny.thumb -o @new.thumb", &["tiny.thumb: not a checkpoint"]);
+    for command in ["run @nowhere", "inspect @nowhere", "eval @nowhere --tokens @stream.u16"] {
+        place.refuses(command, &["cannot read ", "nowhere"]);
+    }
+    place.refuses("export @nowhere -o @new.thumb", &["nowhere: "]);
+}
+
+#[test]
+fn truncated_and_damaged_models_are_refused() {
+    let place = Place::new("cli-cut");
+    let len = fs::metadata(place.path("tiny.thumb")).unwrap().len();
+    let truncated = format!("cut.thumb: truncated: needs {len} bytes, found {}", len - 1);
+    for command in ["run", "inspect", "eval --tokens @stream.u16"] {
+        place.refuses(&format!("{command} @cut.thumb"), &[&truncated]);
+        place.refuses(&format!("{command} @damaged.thumb"), &["damaged.thumb: bad checksum: stated 0x"]);
+    }
+    let len = fs::metadata(place.path("tiny.safetensors")).unwrap().len();
+    let truncated =
+        format!("cut.safetensors: not a checkpoint: length: found {} bytes, wanted {len}", len - 1);
+    place.refuses("eval @cut.safetensors --tokens @stream.u16", &[&truncated]);
+    place.refuses("export @cut.safetensors -o @new.thumb", &[&truncated]);
+}
+
+#[test]
+fn evaluation_refuses_bad_streams() {
+    let place = Place::new("cli-stream");
+    for model in ["@tiny.thumb", "@tiny.safetensors"] {
+        let eval =
+            |rest: &str, parts: &[&str]| place.refuses(&format!("eval {model} --tokens {rest}"), parts);
+        eval("@nowhere.u16", &["cannot read ", "nowhere.u16"]);
+        eval("@odd.u16", &["odd.u16: found 3 bytes, wanted an even number"]);
+        eval("@short.u16", &["short.u16: tokens: found 24, wanted at least 25"]);
+        eval("@void", &["void: tokens: found 0, wanted at least 25"]);
+        eval("@strange.u16", &["strange.u16: token 0: found 259, wanted less than 259"]);
+        eval("@stream.u16 --chunk 0", &["chunk: found 0, wanted 1 to 24"]);
+        eval("@stream.u16 --chunk 25", &["chunk: found 25, wanted 1 to 24"]);
+    }
+}
+
+#[test]
+fn a_prompt_fits_the_context() {
+    let place = Place::new("cli-prompt");
+    let prompt = |len: usize| format!("run @tiny.thumb --max-tokens 1 --prompt {}", "x".repeat(len));
+    place
+        .refuses(&prompt(24), &["the prompt is longer than the context: found 25 tokens, wanted at most 24"]);
+    place.refuses(&prompt(100_000), &["found 100001 tokens, wanted at most 24"]);
+    let tiny = place.arg("tiny.thumb");
+    thumbformer(&["run", &tiny, "--max-tokens", "1", "--prompt", &"x".repeat(23)]);
+}
+
+#[test]
+fn exports_are_written_whole_or_not_at_all() {
+    let place = Place::new("cli-export");
+    fs::create_dir(place.path("folder")).unwrap();
+    let export = |rest: &str, parts: &[&str]| place.refuses(&format!("export {rest}"), parts);
+    export("@tiny.safetensors -o @text.txt/new.thumb", &["text.txt/new.thumb: cannot be written"]);
+    export("@tiny.safetensors -o @nowhere/new.thumb", &["nowhere/new.thumb: cannot be written"]);
+    export("@tiny.safetensors -o @folder", &["folder: found a folder, wanted a file"]);
+    export("@mute.safetensors -o @new.thumb", &["mute.safetensors: found no tokenizer, wanted one"]);
+    export("@odd.safetensors -o @new.thumb", &["no runtime would take the model: truncated"]);
+    export("@cut.safetensors -o @tiny.thumb", &["cut.safetensors: not a checkpoint"]);
+    export("@tiny.safetensors -o @new.thumb --context 25", &["context: found 25 positions, wanted 1 to 24"]);
+    export("@tiny.safetensors -o @new.thumb --calibration @odd.u16", &["odd.u16: found 3 bytes"]);
+    export("@tiny.safetensors -o @new.thumb --calibration @strange.u16", &["strange.u16", "found 259"]);
+}
+
+#[test]
+fn imports_are_written_whole_or_not_at_all() {
+    let place = Place::new("cli-import");
+    // dim 4, hidden_dim 4, one block, two heads, a vocabulary of 300, four positions
+    let shape = [4, 4, 1, 2, 2, 300, 4i32].map(i32::to_le_bytes);
+    let values = 300 * 4 + 4 + 4 * 16 + 4 + 3 * 16 + 4 + 4 * 2;
+    let mut bin = shape.as_flattened().to_vec();
+    bin.extend((0..values).flat_map(|i| ((i % 7) as f32 / 7.0).to_le_bytes()));
+    place.write("model.bin", &bin);
+    let mut tokenizer = vec![9, 0, 0, 0];
+    let special = ["<unk>", "<s>", "</s>"].map(String::from).into_iter();
+    for name in special.chain((0..=255u8).map(|byte| format!("<0x{byte:02X}>"))) {
+        tokenizer.extend(0f32.to_le_bytes());
+        tokenizer.extend((name.len() as i32).to_le_bytes());
+        tokenizer.extend(name.bytes());
+    }
+    place.write("tok.bin", &tokenizer);
+    place.cut("model.bin", "cut.bin");
+    place.cut("tok.bin", "cut-tok.bin");
+    let import = |rest: &str, parts: &[&str]| place.refuses(&format!("import llama2c {rest}"), parts);
+    let lengths = format!("length: found {} bytes, wanted {}", bin.len() - 1, bin.len());
+    import("@cut.bin --tokenizer @tok.bin -o @new.thumb", &["cut.bin: not a llama2.c checkpoint", &lengths]);
+    import("@model.bin --tokenizer @cut-tok.bin -o @new.thumb", &["cut-tok.bin: not a llama2.c tokenizer"]);
+    import("@nowhere --tokenizer @tok.bin -o @new.thumb", &["nowhere: "]);
+    import("@model.bin --tokenizer @tok.bin -o @text.txt/new.thumb", &["cannot be written"]);
+    import("@model.bin --tokenizer @tok.bin -o @new.safetensors", &["wanted another extension"]);
+    fs::create_dir(place.path("new.safetensors")).unwrap();
+    import("@model.bin --tokenizer @tok.bin -o @new.thumb", &["new.safetensors: found a folder"]);
+    fs::remove_dir(place.path("new.safetensors")).unwrap();
+    let [model, tokenizer, new] = ["model.bin", "tok.bin", "new.thumb"].map(|name| place.arg(name));
+    thumbformer(&["import", "llama2c", &model, "--tokenizer", &tokenizer, "-o", &new]);
+    assert!(place.path("new.thumb").is_file() && place.path("new.safetensors").is_file());
+}
+
+#[test]
+fn usage_is_explained() {
+    for command in ["train", "eval", "export", "import", "run", "inspect"] {
+        assert!(thumbformer(&["--help"]).contains(&format!("  {command}")), "{command}");
+        assert!(thumbformer(&[command, "--help"]).contains("Usage: thumbformer"), "{command}");
+    }
+    assert!(thumbformer(&["train", "--help"]).contains("--corpus <PATH>"));
+    for args in
+        [&["run"][..], &["fly"], &["train", "--steps", "1", "--minutes", "1"], &["run", "x", "-n", "-3"], &[]]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_thumbformer")).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_training_goes_on() {
+    use std::time::{Duration, Instant};
+    let place = Place::new("cli-interrupt");
+    let run = place.arg("run");
+    let corpus = place.arg("text.txt");
+    let shape = [
+        "--dim",
+        "8",
+        "--heads",
+        "2",
+        "--kv-heads",
+        "1",
+        "--layers",
+        "1",
+        "--hidden-dim",
+        "8",
+        "--context",
+        "16",
+    ];
+    let small = ["--vocab", "270", "--threads", "1"];
+    let train = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_thumbformer"));
+        command.args(["train", "--corpus", &corpus, "-o", &run]).args(more);
+        command
+    };
+    let steps = || -> Vec<u64> {
+        let text = fs::read_to_string(place.path("run/metrics.jsonl")).unwrap_or_default();
+        // The last line may be on its way.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let lines = whole.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["loss"].is_f64()).map(|line| line["step"].as_u64().unwrap()).collect()
+    };
+
+    let first = [&shape[..], &small, &["--steps", "1000000"]].concat();
+    let mut child = train(&first).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let started = Instant::now();
+    while steps().len() < 3 {
+        assert!(started.elapsed() < Duration::from_secs(60), "training does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let done = steps().len() as u64;
+    checkpoint::load(&place.path("run/model.safetensors")).unwrap();
+
+    // Neither a new run nor another text may take its place.
+    place.refuses("train --corpus @text.txt -o @run --steps 1", &["run: found a run"]);
+    place.write("other.txt", "a quite different text altogether. ".repeat(200).as_bytes());
+    let before = fs::read(place.path("run/state.safetensors")).unwrap();
+    let other = ["train", "--corpus", &place.arg("other.txt"), "-o", &run, "--resume"];
+    let output = Command::new(env!("CARGO_BIN_EXE_thumbformer")).args(other).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("found another tokenizer"));
+    assert_eq!(fs::read(place.path("run/state.safetensors")).unwrap(), before);
+
+    let output = train(&["--resume", "--steps", &(done + 5).to_string()]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(outcome["steps"], done + 5);
+    assert_eq!(steps(), (1..=done + 5).collect::<Vec<_>>());
+}

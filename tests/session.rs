@@ -1,0 +1,302 @@
+//! The laws of sessions: whichever way tokens get in, the same bits come out.
+
+mod common;
+
+use common::{Bytes, GPT2, LLAMA, model_file, workspace};
+use proptest::prelude::*;
+use thumbformer::{Error, Model, Sampler, Session, Token, Workspace};
+
+const SEQ_LEN: usize = LLAMA.seq_len;
+
+fn tokens(ids: &[u16]) -> Vec<Token> {
+    ids.iter().copied().map(Token).collect()
+}
+
+/// A prompt of `n` tokens.
+fn prompt(n: usize) -> Vec<Token> {
+    (0..n).map(|i| Token((i * 37 % LLAMA.vocab_size) as u16)).collect()
+}
+
+/// The logits after each of some tokens, fed one by one to a fresh session.
+fn steps(model: &Model<'_>, tokens: &[Token]) -> Vec<Vec<i32>> {
+    let mut memory = workspace(model);
+    let mut session = memory.session(model);
+    tokens.iter().map(|&token| session.step(token).unwrap().values().to_vec()).collect()
+}
+
+fn last(model: &Model<'_>, tokens: &[Token]) -> Vec<i32> {
+    steps(model, tokens).pop().unwrap()
+}
+
+fn values(session: &Session<'_>) -> Vec<i32> {
+    session.logits().unwrap().values().to_vec()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn prefill_in_any_parts_equals_steps(
+        ids in prop::collection::vec(0..LLAMA.vocab_size as u16, 1..=SEQ_LEN),
+        cut in any::<prop::sample::Index>(),
+        gpt2: bool,
+    ) {
+        let file = model_file(if gpt2 { GPT2 } else { LLAMA }, 1);
+        let model = file.model();
+        let ids = tokens(&ids);
+        let wanted = steps(&model, &ids);
+        let mut memory = workspace(&model);
+        let mut session = memory.session(&model);
+        let (first, second) = ids.split_at(cut.index(ids.len()));
+        if !first.is_empty() {
+            prop_assert_eq!(session.prefill(first).unwrap().values(), &wanted[first.len() - 1]);
+        }
+        // An embedding, two halves of each block, and one head in all.
+        let slices = session.prefill_slices(second).unwrap().count();
+        prop_assert_eq!(slices, second.len() * (1 + 2 * model.config().n_layers) + 1);
+        prop_assert_eq!(&values(&session), &wanted[ids.len() - 1]);
+        prop_assert_eq!((session.position(), session.history()), (ids.len(), &ids[..]));
+
+        session.reset();
+        prop_assert!(session.logits().is_none() && session.history().is_empty());
+        prop_assert_eq!(session.prefill(&ids).unwrap().values(), &wanted[ids.len() - 1]);
+        prop_assert_eq!(session.saturations(), 0);
+    }
+}
+
+#[test]
+fn the_model_listens() {
+    // What the other tests compare is not constant: each token and each place counts.
+    for config in [LLAMA, GPT2] {
+        let file = model_file(config, 1);
+        let model = file.model();
+        let first = last(&model, &tokens(&[5, 6, 7]));
+        for other in [&[9, 6, 7][..], &[5, 9, 7], &[5, 6, 9], &[6, 5, 7], &[6, 7]] {
+            assert_ne!(last(&model, &tokens(other)), first, "{other:?}");
+        }
+        let spread = first.iter().max().unwrap() - first.iter().min().unwrap();
+        assert!(spread > 2 << 16, "logits are flat: {spread}");
+    }
+}
+
+#[test]
+fn two_sessions_share_a_model() {
+    let file = model_file(LLAMA, 2);
+    let model = file.model();
+    let (one, two) = (prompt(10), tokens(&[3, 1, 4, 1, 5, 9, 2, 6, 5, 3]));
+    let (wanted_one, wanted_two) = (steps(&model, &one), steps(&model, &two));
+    let (mut memory_one, mut memory_two) = (workspace(&model), workspace(&model));
+    let (mut first, mut second) = (memory_one.session(&model), memory_two.session(&model));
+    for i in 0..one.len() {
+        assert_eq!(first.step(one[i]).unwrap().values(), wanted_one[i]);
+        assert_eq!(second.step(two[i]).unwrap().values(), wanted_two[i]);
+    }
+}
+
+#[test]
+fn a_used_workspace_is_as_good_as_a_new_one() {
+    let file = model_file(LLAMA, 2);
+    let model = file.model();
+    let mut memory = workspace(&model);
+    memory.as_mut().fill(0xa5);
+    let mut session = memory.session(&model);
+    assert_eq!(session.prefill(&prompt(9)).unwrap().values(), last(&model, &prompt(9)));
+}
+
+#[test]
+fn refusals_leave_the_session_as_it_was() {
+    let file = model_file(LLAMA, 3);
+    let model = file.model();
+    let mut memory = workspace(&model);
+    let mut session = memory.session(&model);
+    assert_eq!(session.prefill(&[]), Err(Error::NoTokens));
+    let stranger = Error::TokenOutOfRange { token: 262, vocab_size: 262 };
+    assert_eq!(session.step(Token(262)), Err(stranger));
+    assert_eq!(session.position(), 0);
+    session.prefill(&prompt(SEQ_LEN - 2)).unwrap();
+    let before = values(&session);
+    let full = Error::ContextFull { seq_len: SEQ_LEN };
+    assert_eq!(session.prefill(&prompt(3)), Err(full));
+    assert_eq!(
+        session.prefill(&tokens(&[1, 300])),
+        Err(Error::TokenOutOfRange { token: 300, vocab_size: 262 })
+    );
+    assert_eq!(session.prefill(&[]), Err(Error::NoTokens));
+    assert_eq!((session.position(), values(&session)), (SEQ_LEN - 2, before));
+    let all = prompt(SEQ_LEN);
+    assert_eq!(session.prefill(&all[SEQ_LEN - 2..]).unwrap().values(), last(&model, &all));
+    assert_eq!(session.step(Token(1)), Err(full));
+    assert_eq!(values(&session), last(&model, &all));
+}
+
+#[test]
+fn workspaces_are_exact_to_the_byte() {
+    for config in [LLAMA, GPT2] {
+        let file = model_file(config, 4);
+        let model = file.model();
+        let need = model.workspace_len();
+        let mut memory = Bytes::zeros(need + 8);
+        let refused = |bytes: &mut [u8]| Session::new(&model, bytes).map(|_| ()).unwrap_err();
+        let memory = memory.as_mut();
+        assert_eq!(refused(&mut memory[..need - 1]), Error::WorkspaceTooSmall { need, have: need - 1 });
+        assert_eq!(refused(&mut memory[..0]), Error::WorkspaceTooSmall { need, have: 0 });
+        for offset in [1, 2, 3] {
+            assert_eq!(refused(&mut memory[offset..offset + need]), Error::WorkspaceMisaligned);
+        }
+        assert!(Session::new(&model, &mut memory[4..4 + need]).is_ok());
+        assert!(Session::new(&model, memory).is_ok());
+    }
+    // dim 12, hidden_dim 10, two blocks, one KV head of width 6, vocabulary 262, context 16
+    let cache = 2 * 2 * 16 * (6 + 1);
+    let rest = 4 * (12 + 262) + 2 * (12 + 16 + 16);
+    assert_eq!(model_file(LLAMA, 4).model().workspace_len(), cache + rest);
+    let mut small = Workspace::<100>::new();
+    let need = cache + rest;
+    let refused = Session::new(&model_file(LLAMA, 4).model(), &mut small).map(|_| ()).unwrap_err();
+    assert_eq!(refused, Error::WorkspaceTooSmall { need, have: 100 });
+}
+
+/// What a greedy session writes, computed with steps alone.
+fn greedy(model: &Model<'_>, prompt: &[Token], n: usize) -> Vec<Token> {
+    let mut all = prompt.to_vec();
+    for _ in 0..n {
+        let logits = last(model, &all);
+        let best = (0..logits.len()).rev().max_by_key(|&i| logits[i]).unwrap();
+        all.push(Token(best as u16));
+    }
+    all.split_off(prompt.len())
+}
+
+#[test]
+fn generating_is_stepping() {
+    let file = model_file(LLAMA, 5);
+    let model = file.model();
+    let wanted = greedy(&model, &prompt(4), 8);
+    let mut memory = workspace(&model);
+    let mut session = memory.session(&model);
+    let mut sampler = Sampler::greedy();
+    assert_eq!(session.generate(&mut sampler).next(), Some(Err(Error::NoTokens)));
+    session.prefill(&prompt(4)).unwrap();
+    // In two goes, and at last a token that was written and not yet read comes before the user's.
+    let mut written: Vec<_> =
+        session.generate(&mut sampler).stop_at(&[]).take(3).map(Result::unwrap).collect();
+    written.extend(session.generate(&mut sampler).stop_at(&[]).take(5).map(Result::unwrap));
+    assert_eq!(written, wanted);
+    let all = [&prompt(4)[..], &wanted, &tokens(&[77])].concat();
+    assert_eq!(session.step(Token(77)).unwrap().values(), last(&model, &all));
+    assert_eq!(session.history(), all);
+}
+
+#[test]
+fn stop_tokens_end_the_text() {
+    let file = model_file(LLAMA, 5);
+    let model = file.model();
+    let wanted = greedy(&model, &prompt(4), 8);
+    let stop = wanted[5];
+    let end = wanted.iter().position(|&t| t == stop).unwrap();
+    let mut memory = workspace(&model);
+    let mut session = memory.session(&model);
+    session.prefill(&prompt(4)).unwrap();
+    let mut sampler = Sampler::greedy();
+    let stops = [Token(0), stop];
+    let mut generate = session.generate(&mut sampler).stop_at(&stops);
+    let written: Vec<_> = generate.by_ref().map(Result::unwrap).collect();
+    assert_eq!(written, wanted[..end]);
+    assert_eq!(generate.next(), None);
+    // The stop token is part of the text that a next turn follows.
+    session.step(Token(9)).unwrap();
+    assert_eq!(session.history(), [&prompt(4)[..], &wanted[..=end], &tokens(&[9])].concat());
+}
+
+#[test]
+fn a_full_window_ends_the_text_with_an_error() {
+    let file = model_file(LLAMA, 5);
+    let model = file.model();
+    let mut memory = workspace(&model);
+    let mut session = memory.session(&model);
+    session.prefill(&prompt(SEQ_LEN - 2)).unwrap();
+    let mut sampler = Sampler::greedy();
+    let mut generate = session.generate(&mut sampler).stop_at(&[]);
+    let written: Vec<_> = generate.by_ref().map_while(Result::ok).collect();
+    assert_eq!(written, greedy(&model, &prompt(SEQ_LEN - 2), 3));
+    assert_eq!(generate.next(), None);
+    let full = Error::ContextFull { seq_len: SEQ_LEN };
+    assert_eq!(session.generate(&mut sampler).next(), Some(Err(full)));
+    assert_eq!(session.position(), SEQ_LEN);
+}
+
+#[test]
+fn keep_going_equals_a_fresh_session_with_what_was_kept() {
+    for first in [0, 1, 3] {
+        let file = model_file(LLAMA, 6);
+        let model = file.model();
+        let mut memory = workspace(&model);
+        let mut session = memory.session(&model);
+        session.prefill(&prompt(SEQ_LEN)).unwrap();
+        let mut sampler = Sampler::greedy();
+        let mut written: Vec<Token> = Vec::new();
+        while written.len() < 3 * SEQ_LEN {
+            let before = session.history().to_vec();
+            let mut generate = session.generate(&mut sampler).stop_at(&[]).keep_going(first);
+            let token = generate.next().unwrap().unwrap();
+            if session.position() < before.len() {
+                let newest = *written.last().unwrap();
+                let kept = [&before[..first], &before[SEQ_LEN / 2..], &[newest]].concat();
+                assert_eq!(session.history(), kept);
+            }
+            assert_eq!(values(&session), last(&model, session.history()));
+            written.push(token);
+        }
+        assert!(session.history().starts_with(&prompt(first)));
+    }
+}
+
+#[test]
+fn sliding_has_limits() {
+    let file = model_file(LLAMA, 6);
+    let model = file.model();
+    let mut memory = workspace(&model);
+    let mut session = memory.session(&model);
+    assert_eq!(session.slide(0), Err(Error::NoTokens));
+    session.prefill(&prompt(SEQ_LEN)).unwrap();
+    let full = Error::ContextFull { seq_len: SEQ_LEN };
+    for first in [SEQ_LEN / 2, SEQ_LEN, usize::MAX] {
+        assert_eq!(session.slide(first), Err(full));
+        assert_eq!(session.history(), prompt(SEQ_LEN));
+    }
+    assert_eq!(session.slide(SEQ_LEN / 2 - 1), Ok(()));
+    assert_eq!(session.position(), SEQ_LEN - 1);
+}
+
+/// A session that has read four tokens and written one, which it has not read yet.
+fn with_pending(session: &mut Session<'_>) -> Token {
+    session.prefill(&prompt(4)).unwrap();
+    session.generate(&mut Sampler::greedy()).stop_at(&[]).next().unwrap().unwrap()
+}
+
+#[test]
+fn slices_may_be_dropped_anywhere() {
+    let file = model_file(LLAMA, 7);
+    let model = file.model();
+    let mut memory = workspace(&model);
+    let mut session = memory.session(&model);
+    let pending = with_pending(&mut session);
+    let per_token = 1 + 2 * LLAMA.n_layers;
+    let more = tokens(&[8, 9]);
+    let all = [&prompt(4)[..], &[pending], &more].concat();
+    for slices in 0..=3 * per_token {
+        session.reset();
+        with_pending(&mut session);
+        let driven = session.prefill_slices(&more).unwrap().take(slices).count();
+        assert_eq!(driven, slices);
+        // Whole tokens are kept, the one on its way is not.
+        let whole = 4 + (slices / per_token).min(2);
+        assert_eq!(session.history(), &all[..whole], "after {slices} slices");
+        assert_eq!(session.logits().is_some(), slices == 0, "after {slices} slices");
+        // A token that the session wrote is neither lost nor read twice.
+        let rest = &all[whole.max(5)..];
+        let rest = if rest.is_empty() { &tokens(&[10])[..] } else { rest };
+        let got = session.prefill(rest).unwrap().values().to_vec();
+        assert_eq!(got, last(&model, &[&all[..whole.max(5)], rest].concat()), "after {slices} slices");
+    }
+}
