@@ -1,8 +1,8 @@
 //! The header: version, configuration, and where everything else is.
 
 use super::{
-    Activation, Config, FormatError, MAGIC, NUMERICS, NormKind, Positions, Tensor, VERSION, read_u16,
-    read_u32,
+    Activation, Config, FormatError, MAGIC, NUMERICS, NormKind, Positions, Tensor, TensorSpec, VERSION,
+    read_u16, read_u32,
 };
 
 /// Where the fields of the header are, in bytes from the start of the file.
@@ -222,7 +222,12 @@ impl Header {
         };
         let mut i = 0;
         while i < n_tensors {
-            ok!(header.tensor(file, i));
+            let tensor = ok!(header.tensor(file, i));
+            let TensorSpec { kind, layer, .. } = tensor.spec;
+            let first = ok!(header.tensor(file, config.index_of(kind.first_reader(), layer)));
+            if tensor.input as u8 != first.input as u8 {
+                return Err(FormatError::BadTensor { kind, layer: layer as u8, field: "input width" });
+            }
             i += 1;
         }
         Ok(header)

@@ -94,6 +94,15 @@ impl TensorKind {
         (self as u8) >= Self::AttentionNorm as u8 && (self as u8) <= Self::W3 as u8
     }
 
+    /// The first of the matrices that read the same vector, and so have inputs of one width.
+    pub const fn first_reader(self) -> Self {
+        match self {
+            Self::Wq | Self::Wk | Self::Wv => Self::Wq,
+            Self::W1 | Self::W3 => Self::W1,
+            other => other,
+        }
+    }
+
     /// Whether a vector is multiplied by the tensor.
     pub const fn is_matrix(self) -> bool {
         !self.is_norm() && !matches!(self, Self::Embedding | Self::RopeTable | Self::PositionEmbedding)
