@@ -218,6 +218,11 @@ fn what_is_wrong_is_named() {
     let kind = LLAMA.tensor(3).kind;
     let tensor = FormatError::BadTensor { kind, layer: 0, field: "rows" };
     assert_eq!(spoiled(header::LEN + 3 * Tensor::ENTRY + 8, &[99]), Err(tensor));
+    for (word, field) in [(16, "data"), (20, "scales"), (24, "bias")] {
+        let unaligned = FormatError::BadTensor { kind, layer: 0, field };
+        assert_eq!(spoiled(header::LEN + 3 * Tensor::ENTRY + word, &[2, 8]), Err(unaligned));
+        assert_eq!(spoiled(header::LEN + 3 * Tensor::ENTRY + word, &[0, 0, 1]), Err(unaligned));
+    }
     let tokenizer = header::LEN + LLAMA.n_tensors() * Tensor::ENTRY;
     assert_eq!(spoiled(tokenizer, &[7]), Err(FormatError::UnknownTokenizer { kind: 7 }));
     assert_eq!(spoiled(tokenizer + 1, &[7]), Err(FormatError::BadTokenizer));
@@ -260,6 +265,16 @@ fn length_and_address_are_checked() {
     let mut memory = workspace(&model);
     let refused = Session::new(&model, &mut memory).unwrap_err();
     assert_eq!(refused, Error::Format(FormatError::Misaligned));
+}
+
+#[test]
+fn a_tokenizer_knows_no_more_than_the_model() {
+    for (vocab_size, wanted) in [(262, Ok(())), (261, Err("vocab_size"))] {
+        let config = Config { vocab_size, ..LLAMA };
+        let model = model_file(config, 6);
+        let found = Model::from_bytes(model.as_ref()).map(|_| ());
+        assert_eq!(found, wanted.map_err(|field| FormatError::BadConfig { field, found: vocab_size }));
+    }
 }
 
 /// Files of version 1 lie with users: a change of these numbers needs a new version.
