@@ -210,18 +210,31 @@ pub struct Tensor {
 }
 
 /// Where the fields of a directory entry are.
-mod field {
-    pub const KIND: usize = 0;
-    pub const LAYER: usize = 1;
-    pub const DTYPE: usize = 2;
-    pub const LAYOUT: usize = 3;
-    pub const INPUT: usize = 4;
-    pub const EXPONENT: usize = 5;
-    pub const ROWS: usize = 8;
-    pub const COLS: usize = 12;
-    pub const DATA: usize = 16;
-    pub const SCALES: usize = 20;
-    pub const BIAS: usize = 24;
+pub(super) mod field {
+    crate::format::fields! {
+        /// What the tensor is for, see below.
+        KIND: "u8" = 0..1;
+        /// Its block; 0 for tensors outside of the blocks.
+        LAYER: "u8" = 1..2;
+        /// 0: no data (a gain that is folded), 1: int8 with a scale per row, 2: int16.
+        DTYPE: "u8" = 2..3;
+        /// 0: rows.
+        LAYOUT: "u8" = 3..4;
+        /// Bits of the elements that a matrix reads: 8 or 16; the same for all that read one vector.
+        INPUT: "u8" = 4..5;
+        /// The power of two that values or row scales are relative to.
+        EXPONENT: "i8" = 5..6;
+        /// Rows: outputs of a matrix.
+        ROWS: "u32" = 8..12;
+        /// Columns: inputs of a matrix.
+        COLS: "u32" = 12..16;
+        /// Offset of the elements.
+        DATA: "u32" = 16..20;
+        /// Offset of the row scales, f16 each.
+        SCALES: "u32" = 20..24;
+        /// Offset of the biases, i32 each with `frac` fraction bits; 0 where there are none.
+        BIAS: "u32" = 24..28;
+    }
 }
 
 impl Tensor {
@@ -275,30 +288,30 @@ impl Tensor {
         };
         let head = words[0].to_le_bytes();
         let more = words[1].to_le_bytes();
-        if head[field::KIND] != kind as u8 {
+        if head[field::KIND.start] != kind as u8 {
             bad!("kind");
         }
-        if head[field::LAYER] != layer {
+        if head[field::LAYER.start] != layer {
             bad!("block");
         }
-        let dtype = match head[field::DTYPE] {
+        let dtype = match head[field::DTYPE.start] {
             0 if kind.is_norm() => Dtype::Folded,
             1 if !kind.is_norm() && !matches!(kind, TensorKind::RopeTable) => Dtype::I8,
             2 if kind.is_norm() || matches!(kind, TensorKind::RopeTable) => Dtype::I16,
             _ => bad!("dtype"),
         };
-        if head[field::LAYOUT] != Layout::Rows as u8 {
+        if head[field::LAYOUT.start] != Layout::Rows as u8 {
             bad!("layout");
         }
-        let input = match more[field::INPUT - 4] {
+        let input = match more[field::INPUT.start - 4] {
             8 => InputWidth::A8,
             16 => InputWidth::A16,
             _ => bad!("input width"),
         };
-        if words[field::ROWS / 4] as usize != spec.rows {
+        if words[field::ROWS.start / 4] as usize != spec.rows {
             bad!("rows");
         }
-        if words[field::COLS / 4] as usize != spec.cols {
+        if words[field::COLS.start / 4] as usize != spec.cols {
             bad!("columns");
         }
         let tensor = Self {
@@ -306,10 +319,10 @@ impl Tensor {
             dtype,
             layout: Layout::Rows,
             input,
-            exponent: more[field::EXPONENT - 4] as i8,
-            data: words[field::DATA / 4] as usize,
-            scales: words[field::SCALES / 4] as usize,
-            bias: words[field::BIAS / 4] as usize,
+            exponent: more[field::EXPONENT.start - 4] as i8,
+            data: words[field::DATA.start / 4] as usize,
+            scales: words[field::SCALES.start / 4] as usize,
+            bias: words[field::BIAS.start / 4] as usize,
         };
         if !inside(file, tensor.data, tensor.data_len()) {
             bad!("data");
@@ -326,14 +339,14 @@ impl Tensor {
     /// Writes the entry.
     pub(crate) fn emit(&self, entry: &mut [u8; Self::ENTRY]) {
         *entry = [0; Self::ENTRY];
-        entry[field::KIND] = self.spec.kind as u8;
-        entry[field::LAYER] = self.spec.layer as u8;
-        entry[field::DTYPE] = self.dtype as u8;
-        entry[field::LAYOUT] = self.layout as u8;
-        entry[field::INPUT] = self.input as u8;
-        entry[field::EXPONENT] = self.exponent as u8;
-        let mut word = |at: usize, v: usize| {
-            entry[at..at + 4].copy_from_slice(&(v as u32).to_le_bytes());
+        entry[field::KIND.start] = self.spec.kind as u8;
+        entry[field::LAYER.start] = self.spec.layer as u8;
+        entry[field::DTYPE.start] = self.dtype as u8;
+        entry[field::LAYOUT.start] = self.layout as u8;
+        entry[field::INPUT.start] = self.input as u8;
+        entry[field::EXPONENT.start] = self.exponent as u8;
+        let mut word = |at: core::ops::Range<usize>, v: usize| {
+            entry[at].copy_from_slice(&(v as u32).to_le_bytes());
         };
         word(field::ROWS, self.spec.rows);
         word(field::COLS, self.spec.cols);
