@@ -6,7 +6,7 @@
 
 use crate::format::Activation;
 use crate::shift::{keep_rolled, round_shift};
-use crate::vector::{BlockShift, block_shift, peak};
+use crate::vector::{BlockShift, block_shift_of};
 
 /// Where the tables end: beyond, the gate is 1 to within half of its last bit.
 const END: u32 = 12;
@@ -21,6 +21,7 @@ static GAUSS_TANH: Table = table(Activation::GeluTanh);
 ///
 /// Both inputs have `frac` fraction bits; each is block-shifted to 15 bits first. The result is at most
 /// 2^30 in magnitude; the exponent of its unit is returned.
+#[inline(never)]
 pub fn apply(activation: Activation, gate: &mut [i32], up: &[i32], frac: i32) -> i32 {
     let table = match activation {
         Activation::Silu => &LOGISTIC,
@@ -36,7 +37,7 @@ pub fn apply(activation: Activation, gate: &mut [i32], up: &[i32], frac: i32) ->
 
 #[inline(always)]
 fn apply_with(open: impl Fn(i32) -> i32, gate: &mut [i32], up: &[i32], frac: i32) -> i32 {
-    let s = block_shift(peak(gate), 15);
+    let s = block_shift_of(gate, 15);
     let gate_shift = BlockShift::new(s);
     let act = |x: i32| round_shift(gate_shift.round(x) * open(x), 15);
     if up.is_empty() {
@@ -46,7 +47,7 @@ fn apply_with(open: impl Fn(i32) -> i32, gate: &mut [i32], up: &[i32], frac: i32
         }
         return s - frac;
     }
-    let t = block_shift(peak(up), 15);
+    let t = block_shift_of(up, 15);
     let up_shift = BlockShift::new(t);
     for (x, &u) in gate.iter_mut().zip(up) {
         *x = act(*x) * up_shift.round(u);

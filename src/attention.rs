@@ -54,7 +54,8 @@ pub fn attend(
         return;
     };
     let long = long_context(keys.seq_len);
-    let groups = queries.chunks_exact_mut(group * head_dim).zip(out.chunks_exact_mut(group * head_dim));
+    let width = (group * head_dim).max(1);
+    let groups = queries.chunks_exact_mut(width).zip(out.chunks_exact_mut(width));
     for (kv_head, (queries, out)) in groups.enumerate() {
         let (key_rows, key_scales) = keys.head(kv_head, len);
         let (value_rows, value_scales) = values.head(kv_head, len);

@@ -38,20 +38,23 @@ impl Linear<'_> {
         kernel::matvec(self.weights, x, y);
         let narrowing = self.narrowing();
         let base = -(narrowing as i32 + 15 + self.exponent + scale.exponent + frac);
+        // The product of row scale and vector scale (without its 2^15), rounded to 12 bits. The f16's first bit
+        // is not in the file: what it and the rounding add is the same for all rows.
+        let fixed = (scale.mantissa << 10) + (1 << 14);
+        let factor = |h: u16| ((u32::from(h & 0x3ff) * scale.mantissa + fixed) >> 15) as i32;
         // The f16's exponents are in -25..=6, so that from 7 on every shift is to the right: by base - 7, the
         // row's 6 - exponent in 0..=31, and one more that rounds. (Shifts that round down may be split.)
         if base >= 7 {
             let common = (base - 7).min(31);
             for (y, &h) in y.iter_mut().zip(self.scales) {
-                let (factor, exponent) = combine(h, scale);
-                let product = round_shift(*y, narrowing) * factor;
+                let product = round_shift(*y, narrowing) * factor(h);
+                *y = ((product >> common >> (6 - f16_parts(h).1)) + 1) >> 1;
                 keep_rolled();
-                *y = ((product >> common >> (6 - exponent)) + 1) >> 1;
             }
         } else {
             for (y, &h) in y.iter_mut().zip(self.scales) {
-                let (factor, exponent) = combine(h, scale);
-                *y = shift(round_shift(*y, narrowing) * factor, base - exponent);
+                let product = round_shift(*y, narrowing) * factor(h);
+                *y = shift(product, base - f16_parts(h).1);
                 keep_rolled();
             }
         }
@@ -70,13 +73,6 @@ impl Linear<'_> {
         };
         (7 + input + ceil_log2(self.cols)).saturating_sub(19)
     }
-}
-
-/// The product of a row scale and the vector's mantissa (without its `2^15`) as 12 bits, and its exponent.
-#[inline(always)]
-fn combine(h: u16, scale: Scale) -> (i32, i32) {
-    let (mantissa, exponent) = f16_parts(h);
-    (round_shift(mantissa * scale.mantissa as i32, 15), exponent)
 }
 
 #[cfg(test)]

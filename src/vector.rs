@@ -27,14 +27,13 @@ impl Scale {
 }
 
 /// The magnitude of the largest element; -2^31 counts as 2^31.
-#[inline(always)]
+#[inline(never)]
 pub fn peak(values: &[i32]) -> u32 {
     values.iter().fold(0, |m, v| m.max(v.unsigned_abs()))
 }
 
 /// The shift (to the right if positive) after which a vector with this peak has `width` bits of magnitude:
 /// the smallest one for which the rounded peak is below `2^width`. A zero vector is not shifted.
-#[inline]
 pub fn block_shift(peak: u32, width: u32) -> i32 {
     if peak == 0 {
         return 0;
@@ -43,6 +42,16 @@ pub fn block_shift(peak: u32, width: u32) -> i32 {
     // Rounding up may carry into one more bit.
     let carries = s > 0 && ((peak >> (s - 1)) + 1) >> 1 == 1 << width;
     s + i32::from(carries)
+}
+
+/// [`block_shift`] for the peak of these values.
+#[inline(never)]
+pub fn block_shift_of(values: &[i32], width: u32) -> i32 {
+    // The complement of a negative number is a cheap magnitude, and less by one: only where that might make
+    // a difference the exact peak is looked for.
+    let near = values.iter().fold(0, |m, &v| m.max((v ^ (v >> 31)) as u32));
+    let s = block_shift(near, width);
+    if s == block_shift(near + 1, width) { s } else { block_shift(peak(values), width) }
 }
 
 /// The bits of magnitude of an a16 vector of `n` elements: 15 up to 512, one less for each doubling, so that
@@ -56,7 +65,7 @@ pub const fn a16_bits(n: usize) -> u32 {
 ///
 /// `q` is as long as `values`, but for padding at its end, which is set to zero.
 pub fn quantize(values: &[i32], exponent: i32, width: InputWidth, q: &mut [i16]) -> Scale {
-    let s = block_shift(peak(values), a16_bits(values.len()));
+    let s = block_shift_of(values, a16_bits(values.len()));
     round_all(values, s, q);
     narrow(q, Scale::power(exponent + s), width)
 }
@@ -87,6 +96,7 @@ impl BlockShift {
 }
 
 /// `q = values * 2^-s`, rounded; the caller knows that it fits 15 bits.
+#[inline(never)]
 pub fn round_all(values: &[i32], s: i32, q: &mut [i16]) {
     let (q, padding) = q.split_at_mut_checked(values.len()).unwrap_or_default();
     padding.fill(0);

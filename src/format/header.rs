@@ -1,8 +1,8 @@
 //! The header: version, configuration, and where everything else is.
 
 use super::{
-    Activation, Config, FormatError, MAGIC, NUMERICS, NormKind, Positions, Tensor, TensorSpec, VERSION,
-    read_u16, read_u32,
+    Activation, Config, FormatError, MAGIC, NUMERICS, NormKind, Positions, Tensor, TensorKind, TensorSpec,
+    VERSION, read_u16, read_u32,
 };
 
 /// Where the fields of the header are, in bytes from the start of the file.
@@ -239,6 +239,12 @@ impl Header {
     /// Entry `index` of the tensor directory of `file`, to which this header belongs.
     pub(crate) const fn tensor(&self, file: &[u8], index: usize) -> Result<Tensor, FormatError> {
         Tensor::read(file, self.directory + index * Tensor::ENTRY, self.config.tensor(index))
+    }
+
+    /// The entry of a tensor in the directory, which was checked when the header was read.
+    pub(crate) const fn find(&self, file: &[u8], kind: TensorKind, layer: usize) -> Option<Tensor> {
+        let at = self.directory + self.config.index_of(kind, layer) * Tensor::ENTRY;
+        Tensor::find(file, at, self.config.spec(kind, layer))
     }
 
     /// Writes the header to the first [`LEN`] bytes of `file`.

@@ -1,6 +1,8 @@
 //! The tensor directory: what a model consists of, in which order, of which type and shape.
 
-use super::{Config, FormatError, Positions, align, read_u32};
+use core::ops::Range;
+
+use super::{Config, FormatError, Positions, align};
 
 /// What a tensor is for. Matrices are `[rows = outputs, columns = inputs]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -280,50 +282,37 @@ impl Tensor {
                 return Err(FormatError::BadTensor { kind, layer, field: $field })
             };
         }
-        let words = match entry(file, at) {
-            Some(words) => words,
+        let entry = match entry(file, at) {
+            Some(entry) => entry,
             None => {
                 return Err(FormatError::Truncated { need: at + Self::ENTRY, have: file.len() });
             }
         };
-        let head = words[0].to_le_bytes();
-        let more = words[1].to_le_bytes();
-        if head[field::KIND.start] != kind as u8 {
+        if entry[field::KIND.start] != kind as u8 {
             bad!("kind");
         }
-        if head[field::LAYER.start] != layer {
+        if entry[field::LAYER.start] != layer {
             bad!("block");
         }
-        let dtype = match head[field::DTYPE.start] {
-            0 if kind.is_norm() => Dtype::Folded,
-            1 if !kind.is_norm() && !matches!(kind, TensorKind::RopeTable) => Dtype::I8,
-            2 if kind.is_norm() || matches!(kind, TensorKind::RopeTable) => Dtype::I16,
+        match entry[field::DTYPE.start] {
+            0 if kind.is_norm() => {}
+            1 if !kind.is_norm() && !matches!(kind, TensorKind::RopeTable) => {}
+            2 if kind.is_norm() || matches!(kind, TensorKind::RopeTable) => {}
             _ => bad!("dtype"),
-        };
-        if head[field::LAYOUT.start] != Layout::Rows as u8 {
+        }
+        if entry[field::LAYOUT.start] != Layout::Rows as u8 {
             bad!("layout");
         }
-        let input = match more[field::INPUT.start - 4] {
-            8 => InputWidth::A8,
-            16 => InputWidth::A16,
-            _ => bad!("input width"),
-        };
-        if words[field::ROWS.start / 4] as usize != spec.rows {
+        if !matches!(entry[field::INPUT.start], 8 | 16) {
+            bad!("input width");
+        }
+        if word(entry, field::ROWS) != spec.rows {
             bad!("rows");
         }
-        if words[field::COLS.start / 4] as usize != spec.cols {
+        if word(entry, field::COLS) != spec.cols {
             bad!("columns");
         }
-        let tensor = Self {
-            spec,
-            dtype,
-            layout: Layout::Rows,
-            input,
-            exponent: more[field::EXPONENT.start - 4] as i8,
-            data: words[field::DATA.start / 4] as usize,
-            scales: words[field::SCALES.start / 4] as usize,
-            bias: words[field::BIAS.start / 4] as usize,
-        };
+        let tensor = Self::decode(entry, spec);
         if !inside(file, tensor.data, tensor.data_len()) {
             bad!("data");
         }
@@ -336,6 +325,31 @@ impl Tensor {
         Ok(tensor)
     }
 
+    /// The entry at `at` of a directory that [`Tensor::read`] has checked: this is what a token pays for.
+    pub(crate) const fn find(file: &[u8], at: usize, spec: TensorSpec) -> Option<Self> {
+        match entry(file, at) {
+            Some(entry) => Some(Self::decode(entry, spec)),
+            None => None,
+        }
+    }
+
+    const fn decode(entry: &[u8; Self::ENTRY], spec: TensorSpec) -> Self {
+        Self {
+            spec,
+            dtype: match entry[field::DTYPE.start] {
+                0 => Dtype::Folded,
+                1 => Dtype::I8,
+                _ => Dtype::I16,
+            },
+            layout: Layout::Rows,
+            input: if entry[field::INPUT.start] == 8 { InputWidth::A8 } else { InputWidth::A16 },
+            exponent: entry[field::EXPONENT.start] as i8,
+            data: word(entry, field::DATA),
+            scales: word(entry, field::SCALES),
+            bias: word(entry, field::BIAS),
+        }
+    }
+
     /// Writes the entry.
     pub(crate) fn emit(&self, entry: &mut [u8; Self::ENTRY]) {
         *entry = [0; Self::ENTRY];
@@ -345,7 +359,7 @@ impl Tensor {
         entry[field::LAYOUT.start] = self.layout as u8;
         entry[field::INPUT.start] = self.input as u8;
         entry[field::EXPONENT.start] = self.exponent as u8;
-        let mut word = |at: core::ops::Range<usize>, v: usize| {
+        let mut word = |at: Range<usize>, v: usize| {
             entry[at].copy_from_slice(&(v as u32).to_le_bytes());
         };
         word(field::ROWS, self.spec.rows);
@@ -356,17 +370,16 @@ impl Tensor {
     }
 }
 
-const fn entry(file: &[u8], at: usize) -> Option<[u32; Tensor::ENTRY / 4]> {
-    let mut words = [0; Tensor::ENTRY / 4];
-    let mut i = 0;
-    while i < words.len() {
-        match read_u32(file, at + 4 * i) {
-            Some(word) => words[i] = word,
-            None => return None,
-        }
-        i += 1;
+const fn entry(file: &[u8], at: usize) -> Option<&[u8; Tensor::ENTRY]> {
+    match file.split_at_checked(at) {
+        Some((_, rest)) => rest.first_chunk(),
+        None => None,
     }
-    Some(words)
+}
+
+const fn word(entry: &[u8; Tensor::ENTRY], at: Range<usize>) -> usize {
+    let at = at.start;
+    u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]) as usize
 }
 
 /// Whether `len` bytes at `at` are aligned and within the file; nothing at all is always inside.
