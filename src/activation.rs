@@ -30,7 +30,7 @@ pub fn apply(activation: Activation, gate: &mut [i32], up: &[i32], frac: i32) ->
         Activation::Relu => return apply_with(|x| i32::from(x > 0) << 15, gate, up, frac),
     };
     // From `frac` fraction bits (4 to 24) to 15.
-    let (left, right) = if frac < 15 { (15 - frac as u32 & 31, 0) } else { (0, frac as u32 - 15 & 31) };
+    let (left, right) = if frac < 15 { ((15 - frac as u32) & 31, 0) } else { (0, (frac as u32 - 15) & 31) };
     let range = ((END << frac) - 1, left, right);
     apply_with(|x| look_up(table, x, range), gate, up, frac)
 }

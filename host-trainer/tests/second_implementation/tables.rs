@@ -83,10 +83,10 @@ fn gauss(x: u128) -> u128 {
     let square = mul(x, x) >> 16;
     let (mut term, mut sum) = (x >> 16, x >> 16);
     for n in (3..=299).step_by(2) {
-        term = (term * square >> 40) / n;
+        term = ((term * square) >> 40) / n;
         sum += term;
     }
-    ONE / 2 + (density * sum >> 40)
+    ONE / 2 + ((density * sum) >> 40)
 }
 
 fn gauss_tanh(x: u128) -> u128 {
