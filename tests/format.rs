@@ -5,7 +5,9 @@ mod common;
 use common::{Bytes, GPT2, LLAMA, model_file, random, tokenizer_section, workspace};
 use proptest::prelude::*;
 use std::ops::Range;
-use thumbformer::format::{Dtype, Emitter, InputWidth, Tensor, TensorPlan, TensorSpec, crc32, header};
+use thumbformer::format::{
+    Dtype, Emitter, InputWidth, Tensor, TensorKind, TensorPlan, TensorSpec, crc32, header,
+};
 use thumbformer::{Activation, Config, Error, FormatError, Model, NormKind, Positions, Session, Token};
 
 prop_compose! {
@@ -32,7 +34,7 @@ prop_compose! {
 fn plan(spec: TensorSpec, random: &mut impl FnMut() -> u8) -> TensorPlan {
     let (norm, matrix) = (spec.kind.is_norm(), spec.kind.is_matrix());
     let dtype = match spec.kind {
-        thumbformer::format::TensorKind::RopeTable => Dtype::I16,
+        TensorKind::RopeTable => Dtype::I16,
         _ if norm && random() & 1 == 0 => Dtype::Folded,
         _ if norm => Dtype::I16,
         _ => Dtype::I8,
@@ -41,13 +43,21 @@ fn plan(spec: TensorSpec, random: &mut impl FnMut() -> u8) -> TensorPlan {
     TensorPlan { dtype, input, exponent: random() as i8, bias: matrix && random() & 1 == 0 }
 }
 
+fn plans(config: &Config, random: &mut impl FnMut() -> u8) -> Vec<TensorPlan> {
+    let mut plans: Vec<_> = config.tensors().map(|spec| plan(spec, random)).collect();
+    for (i, spec) in config.tensors().enumerate() {
+        plans[i].input = plans[config.index_of(spec.kind.first_reader(), spec.layer)].input;
+    }
+    plans
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn what_is_written_is_read(config in configs(), seed: u32, metadata in "([a-z]{1,9} = [a-zé ]{0,20}\n){0,3}") {
         let mut random = random(seed);
-        let plans: Vec<_> = config.tensors().map(|spec| plan(spec, &mut random)).collect();
+        let plans = plans(&config, &mut random);
         let section = tokenizer_section();
         let (frac, epsilon) = (4 + random() % 21, (u32::from(random()) << 15, -i32::from(random() % 201)));
         let mut file = Bytes::zeros(Emitter::file_len(&config, &plans, section.len(), metadata.len()));
@@ -207,6 +217,18 @@ fn what_is_wrong_is_named() {
     let kind = LLAMA.tensor(3).kind;
     let tensor = FormatError::BadTensor { kind, layer: 0, field: "rows" };
     assert_eq!(spoiled(header::LEN + 3 * Tensor::ENTRY + 8, &[99]), Err(tensor));
+    for (word, field) in [(16, "data"), (20, "scales"), (24, "bias")] {
+        let unaligned = FormatError::BadTensor { kind, layer: 0, field };
+        assert_eq!(spoiled(header::LEN + 3 * Tensor::ENTRY + word, &[2, 8]), Err(unaligned));
+        assert_eq!(spoiled(header::LEN + 3 * Tensor::ENTRY + word, &[0, 0, 1]), Err(unaligned));
+    }
+    let kind = TensorKind::W3;
+    let width = FormatError::BadTensor { kind, layer: 0, field: "input width" };
+    let entry = header::LEN + LLAMA.index_of(kind, 0) * Tensor::ENTRY;
+    assert_eq!(spoiled(entry + 4, &[8]), Err(width));
+    let cache = Config { dim: 512, n_layers: 255, seq_len: 32_768, ..LLAMA };
+    let field = "seq_len (the KV cache exceeds 1 GiB)";
+    assert_eq!(cache.check(), Err(FormatError::BadConfig { field, found: 32_768 }));
     let tokenizer = header::LEN + LLAMA.n_tensors() * Tensor::ENTRY;
     assert_eq!(spoiled(tokenizer, &[7]), Err(FormatError::UnknownTokenizer { kind: 7 }));
     assert_eq!(spoiled(tokenizer + 1, &[7]), Err(FormatError::BadTokenizer));
@@ -249,6 +271,16 @@ fn length_and_address_are_checked() {
     let mut memory = workspace(&model);
     let refused = Session::new(&model, &mut memory).unwrap_err();
     assert_eq!(refused, Error::Format(FormatError::Misaligned));
+}
+
+#[test]
+fn a_tokenizer_knows_no_more_than_the_model() {
+    for (vocab_size, wanted) in [(262, Ok(())), (261, Err("vocab_size"))] {
+        let config = Config { vocab_size, ..LLAMA };
+        let model = model_file(config, 6);
+        let found = Model::from_bytes(model.as_ref()).map(|_| ());
+        assert_eq!(found, wanted.map_err(|field| FormatError::BadConfig { field, found: vocab_size }));
+    }
 }
 
 /// Files of version 1 lie with users: a change of these numbers needs a new version.
