@@ -5,8 +5,8 @@
 //! that a table for `0 <= x < 12`, 32 entries to the unit and straight lines between them, serves.
 
 use crate::format::Activation;
-use crate::shift::shift_right;
-use crate::vector::{block_shift, peak};
+use crate::shift::{keep_rolled, round_shift};
+use crate::vector::{BlockShift, block_shift_of};
 
 /// Where the tables end: beyond, the gate is 1 to within half of its last bit.
 const END: u32 = 12;
@@ -21,49 +21,52 @@ static GAUSS_TANH: Table = table(Activation::GeluTanh);
 ///
 /// Both inputs have `frac` fraction bits; each is block-shifted to 15 bits first. The result is at most
 /// 2^30 in magnitude; the exponent of its unit is returned.
+#[inline(never)]
 pub fn apply(activation: Activation, gate: &mut [i32], up: &[i32], frac: i32) -> i32 {
-    match activation {
-        Activation::Silu => apply_with(|x| look_up(&LOGISTIC, x, frac), gate, up, frac),
-        Activation::Gelu => apply_with(|x| look_up(&GAUSS, x, frac), gate, up, frac),
-        Activation::GeluTanh => apply_with(|x| look_up(&GAUSS_TANH, x, frac), gate, up, frac),
-        Activation::Relu => apply_with(|x| i32::from(x > 0) << 15, gate, up, frac),
-    }
+    let table = match activation {
+        Activation::Silu => &LOGISTIC,
+        Activation::Gelu => &GAUSS,
+        Activation::GeluTanh => &GAUSS_TANH,
+        Activation::Relu => return apply_with(|x| i32::from(x > 0) << 15, gate, up, frac),
+    };
+    // From `frac` fraction bits (4 to 24) to 15.
+    let (left, right) = if frac < 15 { ((15 - frac as u32) & 31, 0) } else { (0, (frac as u32 - 15) & 31) };
+    let range = ((END << frac) - 1, left, right);
+    apply_with(|x| look_up(table, x, range), gate, up, frac)
 }
 
 #[inline(always)]
 fn apply_with(open: impl Fn(i32) -> i32, gate: &mut [i32], up: &[i32], frac: i32) -> i32 {
-    let s = block_shift(peak(gate), 15);
-    let act = |x: i32| shift_right(block(x, s) * open(x), 15);
+    let s = block_shift_of(gate, 15);
+    let gate_shift = BlockShift::new(s);
+    let act = |x: i32| round_shift(gate_shift.round(x) * open(x), 15);
     if up.is_empty() {
         for x in gate.iter_mut() {
             *x = act(*x);
+            keep_rolled();
         }
         return s - frac;
     }
-    let t = block_shift(peak(up), 15);
+    let t = block_shift_of(up, 15);
+    let up_shift = BlockShift::new(t);
     for (x, &u) in gate.iter_mut().zip(up) {
-        *x = act(*x) * block(u, t);
+        *x = act(*x) * up_shift.round(u);
+        keep_rolled();
     }
     s + t - 2 * frac
 }
 
-/// `x * 2^-s` for a shift from [`block_shift`].
+/// The gate at `x` in Q15; `range` says where the table ends and how to get from there to Q15.
 #[inline(always)]
-fn block(x: i32, s: i32) -> i32 {
-    if s > 0 { ((x >> (s - 1)) + 1) >> 1 } else { x << s.unsigned_abs().min(31) }
-}
-
-/// The gate at `x`, which has `frac` fraction bits (4 to 24), in Q15.
-#[inline(always)]
-fn look_up(table: &Table, x: i32, frac: i32) -> i32 {
-    let magnitude = x.unsigned_abs().min((END << frac) - 1);
-    let q15 = if frac >= 15 { magnitude >> (frac - 15) } else { magnitude << (15 - frac) };
+fn look_up(table: &Table, x: i32, range: (u32, u32, u32)) -> i32 {
+    let (end, left, right) = range;
+    let q15 = x.unsigned_abs().min(end) << left >> right;
     let at = (q15 >> 10) as usize;
     let (Some(&low), Some(&high)) = (table.get(at), table.get(at + 1)) else {
         return 1 << 15;
     };
     let (low, high) = (i32::from(low), i32::from(high));
-    let gate = low + shift_right((high - low) * (q15 & 1023) as i32, 10);
+    let gate = low + round_shift((high - low) * (q15 & 1023) as i32, 10);
     if x < 0 { (1 << 15) - gate } else { gate }
 }
 

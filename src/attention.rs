@@ -4,9 +4,9 @@
 //! sum of powers of two and needs no multiplication by a constant here.
 
 use crate::cache::{Cache, step};
-use crate::fixed::exp2_neg;
+use crate::fixed::exp2_neg_below_32;
 use crate::kernel;
-use crate::shift::{bits, ceil_log2, shift_right};
+use crate::shift::{bits, ceil_log2, keep_rolled, round_shift};
 
 /// Rotates the pairs `(2i, 2i+1)` of each head in place (Su et al. 2021, eq. 34) and halves them, so that 15
 /// bits of magnitude suffice for the result too. `table` is the row of a position: cosine and sine of each
@@ -16,7 +16,7 @@ pub fn rotate(x: &mut [i16], table: &[i16]) {
         for (pair, turn) in head.as_chunks_mut::<2>().0.iter_mut().zip(table.as_chunks::<2>().0) {
             let [a, b] = pair.map(i32::from);
             let [cos, sin] = turn.map(i32::from);
-            *pair = [shift_right(a * cos - b * sin, 15) as i16, shift_right(a * sin + b * cos, 15) as i16];
+            *pair = [round_shift(a * cos - b * sin, 15) as i16, round_shift(a * sin + b * cos, 15) as i16];
         }
     }
 }
@@ -53,51 +53,77 @@ pub fn attend(
     else {
         return;
     };
-    let heads = queries.chunks_exact_mut(head_dim).zip(out.chunks_exact_mut(head_dim));
-    for (head, (query, out)) in heads.enumerate() {
-        let (key_rows, key_scales) = keys.head(head / group, len);
-        let (value_rows, value_scales) = values.head(head / group, len);
-        kernel::arrange(query);
-        kernel::matvec(key_rows, query, scores);
-        let fraction = to_base_two(scores, head_dim, 2 * frac - unit, key_scales);
-        let (sum, exponent) = weigh(scores, fraction, value_scales, keys.seq_len, weights);
-        out.fill(0);
-        kernel::add_weighted_rows(value_rows, head_dim, weights, out);
-        divide(out, sum, exponent, keys.seq_len);
+    let long = long_context(keys.seq_len);
+    let width = (group * head_dim).max(1);
+    let groups = queries.chunks_exact_mut(width).zip(out.chunks_exact_mut(width));
+    for (kv_head, (queries, out)) in groups.enumerate() {
+        let (key_rows, key_scales) = keys.head(kv_head, len);
+        let (value_rows, value_scales) = values.head(kv_head, len);
+        // Scale bytes are in the order of their exponents.
+        let (_, largest) = step(value_scales.iter().fold(0, |m, &s| m.max(s)));
+        for (query, out) in queries.chunks_exact_mut(head_dim).zip(out.chunks_exact_mut(head_dim)) {
+            kernel::arrange(query);
+            kernel::matvec(key_rows, query, scores);
+            let (max, fraction) = to_base_two(scores, head_dim, 2 * frac - unit, key_scales);
+            let sum = exponentiate(scores, max, fraction);
+            weigh(scores, value_scales, largest + 6 + long, weights);
+            out.fill(0);
+            kernel::add_weighted_rows(value_rows, head_dim, weights, out);
+            divide(out, sum, largest, long);
+        }
     }
 }
 
-/// Dot products of a query with int8 keys to logarithms to base two; returns their fraction bits, at most 16
-/// and as many as leave every shift to the right. `frac` is that of the products before the keys' steps.
-fn to_base_two(scores: &mut [i32], head_dim: usize, frac: i32, scales: &[u8]) -> u32 {
+// The loops below stay functions of their own: inlined into one another they spill registers.
+
+/// Dot products of a query with int8 keys to logarithms to base two; returns the largest, and how many
+/// fraction bits they have: at most 16 and as many as leave every shift to the right. `frac` is that of the
+/// products before the keys' steps.
+#[inline(never)]
+fn to_base_two(scores: &mut [i32], head_dim: usize, frac: i32, scales: &[u8]) -> (i32, u32) {
     // |dot| < 2^22 head_dim; four bits less of head_dim leave room for the 5 bits of the key's mantissa.
     let narrowing = ceil_log2(head_dim).saturating_sub(4);
     let fraction = (frac - narrowing as i32 - 15).clamp(0, 16);
-    let base = (frac - narrowing as i32 - fraction).clamp(15, 100) as u32;
+    let base = (frac - narrowing as i32 - fraction).clamp(15, 47) as u32;
+    // A shift to the right by base - exponent in two, the first of which is the same for all and rounds down;
+    // from 32 on the result is 0. The product is at most 16 * 127 * 2^15 * 31 < 2^31 - 2^15.
+    let rounded = base.min(16);
+    let common = base - rounded;
+    let mut max = i32::MIN;
     for (score, &scale) in scores.iter_mut().zip(scales) {
         let (mantissa, exponent) = step(scale);
-        *score = shift_right(shift_right(*score, narrowing) * mantissa, base - exponent);
+        let product = round_shift(*score, narrowing) * mantissa;
+        *score = round_shift(product >> common, rounded - exponent);
+        max = max.max(*score);
+        keep_rolled();
     }
-    fraction as u32
+    (max, fraction as u32)
 }
 
-/// Softmax in two passes: scores become weights `2^(score - max)` times the step of the value they will
-/// multiply, relative to the largest exponent of those steps, with as many bits as keep a sum over `seq_len`
-/// values of int8 within i32. Returns the sum of the powers in Q16 and that largest exponent.
-fn weigh(scores: &[i32], fraction: u32, scales: &[u8], seq_len: usize, weights: &mut [i16]) -> (u32, u32) {
-    let max = scores.iter().fold(i32::MIN, |m, &s| m.max(s));
-    let (_, largest) = step(scales.iter().fold(0, |m, &s| m.max(s)));
-    let base = largest + 6 + long_context(seq_len);
+/// Scores become powers of two, `2^(score - max)` in Q16; returns their sum.
+#[inline(never)]
+fn exponentiate(scores: &mut [i32], max: i32, fraction: u32) -> u32 {
     let mut sum = 0u32;
-    for ((weight, &score), &scale) in weights.iter_mut().zip(scores).zip(scales) {
+    for score in scores {
         // 2^-31 is 0 in Q16: there is no need to look further down.
-        let distance = (max.wrapping_sub(score) as u32).min(31 << fraction);
-        let power = exp2_neg(distance << (16 - fraction));
+        let distance = (max.wrapping_sub(*score) as u32).min(31 << fraction);
+        let power = exp2_neg_below_32(distance << (16 - fraction));
         sum = sum.wrapping_add(power);
-        let (mantissa, exponent) = step(scale);
-        *weight = shift_right(power as i32 * mantissa, base - exponent) as i16;
+        *score = power as i32;
+        keep_rolled();
     }
-    (sum, largest)
+    sum
+}
+
+/// Softmax weights before the division: powers times the steps of the values that they will multiply, with
+/// the largest exponent of those steps as 0 and 15 bits, less for long contexts: `base` says how many.
+#[inline(never)]
+fn weigh(powers: &[i32], scales: &[u8], base: u32, weights: &mut [i16]) {
+    for ((weight, &power), &scale) in weights.iter_mut().zip(powers).zip(scales) {
+        let (mantissa, exponent) = step(scale);
+        *weight = round_shift(power * mantissa, base - exponent) as i16;
+        keep_rolled();
+    }
 }
 
 /// The bits that weights lose where more than 512 positions may be summed.
@@ -105,17 +131,19 @@ const fn long_context(seq_len: usize) -> u32 {
     ceil_log2(seq_len.div_ceil(512))
 }
 
-/// Sums of weight * value become averages: divided by the sum of the powers.
-fn divide(sums: &mut [i32], sum: u32, exponent: u32, seq_len: usize) {
+/// Sums of weight * value become averages: divided by the sum of the powers. `exponent` is the largest of
+/// the values' steps, `long` what the weights lost for a long context.
+fn divide(sums: &mut [i32], sum: u32, exponent: u32, long: u32) {
     // A sum is at most sum * 2^(5 - 6) * 127 / 2^long: 15 bits after this shift; the reciprocal of the
     // divisor's leading 16 bits has 15 bits too.
     let length = bits(sum);
-    let narrowing = length.saturating_sub(9 + long_context(seq_len));
+    let narrowing = length.saturating_sub(9 + long);
     let leading = if length >= 16 { sum >> (length - 16) } else { sum << (16 - length) };
     let reciprocal = ((1u32 << 30) / leading.max(1)) as i32;
     let place = 17u32.saturating_sub(exponent);
     for value in sums {
-        *value = shift_right(shift_right(*value, narrowing) * reciprocal, place);
+        *value = round_shift(round_shift(*value, narrowing) * reciprocal, place);
+        keep_rolled();
     }
 }
 

@@ -10,7 +10,7 @@ use crate::format::{InputWidth, Positions, TensorKind};
 use crate::kernel;
 use crate::linear::Linear;
 use crate::model::Model;
-use crate::vector::{Scale, block_shift, peak, quantize, round_all};
+use crate::vector::{Scale, block_shift_of, peak, quantize, round_all};
 use crate::workspace::Memory;
 
 /// Token to residual stream: `hidden = embedding[token]`, plus the position's vector where it is learned.
@@ -103,8 +103,8 @@ fn read_hidden(
     scale
 }
 
-/// `hidden += matrix (values * 2^exponent)`; the values are at the beginning of the scratch memory and are
-/// overwritten.
+/// `hidden += matrix (values * 2^exponent)` with the values at the beginning of the scratch memory, where the
+/// product goes, too: it may be longer than the values.
 fn add_product(
     matrix: &Linear<'_>,
     scratch: &mut [i32],
@@ -113,8 +113,7 @@ fn add_product(
     frac: i32,
     hidden: &mut [i32],
 ) {
-    let (values, _) = split(scratch, matrix.cols);
-    let scale = quantize(values, exponent, matrix.input, vector);
+    let scale = quantize(split(scratch, matrix.cols).0, exponent, matrix.input, vector);
     kernel::arrange(vector);
     let (out, _) = split(scratch, hidden.len());
     matrix.forward(vector, scale, frac, out);
@@ -125,7 +124,7 @@ fn add_product(
 
 /// Queries, keys or values to 15 bits, turned by the position's row of the rotary table if there is one.
 fn to_15_bits(values: &[i32], vector: &mut [i16], turns: &[i16]) -> i32 {
-    let unit = block_shift(peak(values), 15);
+    let unit = block_shift_of(values, 15);
     round_all(values, unit, vector);
     if turns.is_empty() {
         return unit;

@@ -1,6 +1,6 @@
 //! The KV cache: int8 keys and values with a one-byte scale per position and head.
 
-use crate::shift::{bits, shift_right};
+use crate::shift::{bits, keep_rolled, round_shift};
 
 /// Keys (or values) of all heads and positions of one block.
 #[derive(Debug)]
@@ -88,10 +88,10 @@ impl Cache<'_> {
 
     /// The rows `[seq_len, head_dim]` and scales `[seq_len]` of a head, positions `0..len`.
     pub fn head(&self, head: usize, len: usize) -> (&[i8], &[u8]) {
-        let rows = self.rows.chunks_exact((self.seq_len * self.head_dim).max(1)).nth(head);
-        let scales = self.scales.chunks_exact(self.seq_len.max(1)).nth(head);
-        let rows = rows.and_then(|r| r.get(..len * self.head_dim)).unwrap_or_default();
-        (rows, scales.and_then(|s| s.get(..len)).unwrap_or_default())
+        let rows = self.rows.get(head * self.seq_len * self.head_dim..);
+        let scales = self.scales.get(head * self.seq_len..);
+        let rows = rows.and_then(|rows| rows.get(..len * self.head_dim)).unwrap_or_default();
+        (rows, scales.and_then(|scales| scales.get(..len)).unwrap_or_default())
     }
 }
 
@@ -101,9 +101,11 @@ fn store_row(values: &[i16], unit: i32, row: &mut [i8]) -> u8 {
     let scale = step_for(peak, unit);
     let exponent = i32::from(scale >> 4);
     let reciprocal = RECIPROCAL.get((scale & 15) as usize).map_or(0, |&r| i32::from(r));
-    let s = (19 + exponent - unit).max(1) as u32;
+    // The product is below 2^30: from a shift by 31 on the result is 0.
+    let s = (19 + exponent - unit).clamp(1, 31) as u32;
     for (q, &v) in row.iter_mut().zip(values) {
-        *q = shift_right(i32::from(v) * reciprocal, s).clamp(-127, 127) as i8;
+        *q = round_shift(i32::from(v) * reciprocal, s).clamp(-127, 127) as i8;
+        keep_rolled();
     }
     scale
 }

@@ -62,13 +62,15 @@ static EXP2_Q30: [u32; 32] = {
 /// ```
 #[inline(always)]
 pub fn exp2_neg(d: u32) -> u32 {
-    let whole = d >> 16;
-    if whole > 16 {
-        return 0;
-    }
+    exp2_neg_below_32(d.min((32 << 16) - 1))
+}
+
+/// [`exp2_neg`] for `d` below 32, without a branch.
+#[inline(always)]
+pub(crate) fn exp2_neg_below_32(d: u32) -> u32 {
     let entry = EXP2_Q16[(d >> 11 & 31) as usize];
     let down = ((entry >> 16) * (d & 0x7ff)) >> 11;
-    ((entry & 0xffff) + 1 - down) >> whole
+    ((entry & 0xffff) + 1 - down) >> (d >> 16 & 31)
 }
 
 /// `2^-d` for `d` in Q16, the result in Q30, to about 2^-19 of its value: slower than [`exp2_neg`], for

@@ -2,7 +2,7 @@
 
 use crate::format::InputWidth;
 use crate::kernel;
-use crate::shift::{ceil_log2, shift, shift_right};
+use crate::shift::{ceil_log2, keep_rolled, round_shift, shift};
 use crate::vector::{Scale, a16_bits};
 
 /// A matrix `[rows, columns]` in flash.
@@ -37,20 +37,25 @@ impl Linear<'_> {
     pub fn forward(&self, x: &[i16], scale: Scale, frac: i32, y: &mut [i32]) {
         kernel::matvec(self.weights, x, y);
         let narrowing = self.narrowing();
-        let base = -(narrowing + 15 + self.exponent + scale.exponent + frac);
-        let narrowing = narrowing as u32;
-        // With the f16's exponents in -24..=5 every shift is to the right if the base is at least 6.
-        if base >= 6 {
+        let base = -(narrowing as i32 + 15 + self.exponent + scale.exponent + frac);
+        // The product of row scale and vector scale (without its 2^15), rounded to 12 bits. The f16's first bit
+        // is not in the file: what it and the rounding add is the same for all rows.
+        let fixed = (scale.mantissa << 10) + (1 << 14);
+        let factor = |h: u16| ((u32::from(h & 0x3ff) * scale.mantissa + fixed) >> 15) as i32;
+        // The f16's exponents are in -25..=6, so that from 7 on every shift is to the right: by base - 7, the
+        // row's 6 - exponent in 0..=31, and one more that rounds. (Shifts that round down may be split.)
+        if base >= 7 {
+            let common = (base - 7).min(31);
             for (y, &h) in y.iter_mut().zip(self.scales) {
-                let (factor, exponent) = combine(h, scale);
-                let product = shift_right(*y, narrowing) * factor;
-                let s = (base - exponent) as u32;
-                *y = shift_right(product, s);
+                let product = round_shift(*y, narrowing) * factor(h);
+                *y = ((product >> common >> (6 - f16_parts(h).1)) + 1) >> 1;
+                keep_rolled();
             }
         } else {
             for (y, &h) in y.iter_mut().zip(self.scales) {
-                let (factor, exponent) = combine(h, scale);
-                *y = shift(shift_right(*y, narrowing) * factor, base - exponent);
+                let product = round_shift(*y, narrowing) * factor(h);
+                *y = shift(product, base - f16_parts(h).1);
+                keep_rolled();
             }
         }
         for (y, b) in y.iter_mut().zip(self.bias) {
@@ -59,21 +64,15 @@ impl Linear<'_> {
     }
 
     /// The shift that takes an accumulator to 19 bits of magnitude: weights have 7 bits, the input its own,
-    /// the sum `ceil(log2(columns))` more.
-    fn narrowing(&self) -> i32 {
+    /// the sum `ceil(log2(columns))` more. It is at most 12, so that rounding cannot overflow: an a16 sum is
+    /// at most 2^31 - 2^16, see [`a16_bits`].
+    fn narrowing(&self) -> u32 {
         let input = match self.input {
             InputWidth::A8 => 7,
             InputWidth::A16 => a16_bits(self.cols),
         };
-        ((7 + input + ceil_log2(self.cols)) as i32 - 19).max(0)
+        (7 + input + ceil_log2(self.cols)).saturating_sub(19)
     }
-}
-
-/// The product of a row scale and the vector's mantissa (without its `2^15`) as 12 bits, and its exponent.
-#[inline(always)]
-fn combine(h: u16, scale: Scale) -> (i32, i32) {
-    let (mantissa, exponent) = f16_parts(h);
-    (shift_right(mantissa * scale.mantissa as i32, 15), exponent)
 }
 
 #[cfg(test)]

@@ -88,7 +88,8 @@ impl<'a> Logits<'a> {
         let exp = |v: i32| u64::from(exp2_neg_q30(u32::try_from(base_2(v)).unwrap_or(u32::MAX)));
         let sum: u64 = self.values.iter().map(|v| exp(*v)).sum(); // Q30, at least 1.0
         const LN_2_30_Q16: i64 = 1_362_783; // 30 ln(2)
-        let below_max = ((u64::from(max.abs_diff(value)) << 16) >> self.frac) as i64;
+        let half = 1 << self.frac >> 1;
+        let below_max = (((u64::from(max.abs_diff(value)) << 16) + half) >> self.frac) as i64;
         let log = -below_max - (i64::from(ln(sum)) - LN_2_30_Q16).max(0);
         i32::try_from(log).unwrap_or(i32::MIN)
     }

@@ -150,8 +150,8 @@ impl<'m> Model<'m> {
 
     /// A matrix.
     pub(crate) fn linear(&self, kind: TensorKind, layer: usize) -> Linear<'m> {
-        match self.header.tensor(self.file, self.config().index_of(kind, layer)) {
-            Ok(t) => Linear {
+        match self.header.find(self.file, kind, layer) {
+            Some(t) => Linear {
                 weights: self.elements(t.data, t.data_len()),
                 scales: self.elements(t.scales, t.scales_len()),
                 bias: self.elements(t.bias, t.bias_len()),
@@ -159,7 +159,7 @@ impl<'m> Model<'m> {
                 cols: t.spec.cols,
                 input: t.input,
             },
-            Err(_) => {
+            None => {
                 Linear { weights: &[], scales: &[], bias: &[], exponent: 0, cols: 1, input: InputWidth::A16 }
             }
         }
@@ -167,8 +167,8 @@ impl<'m> Model<'m> {
 
     /// A norm.
     pub(crate) fn norm(&self, kind: TensorKind, layer: usize) -> Norm<'m> {
-        let gain = match self.header.tensor(self.file, self.config().index_of(kind, layer)) {
-            Ok(t) if matches!(t.dtype, Dtype::I16) => {
+        let gain = match self.header.find(self.file, kind, layer) {
+            Some(t) if matches!(t.dtype, Dtype::I16) => {
                 Some((self.elements(t.data, t.data_len()), i32::from(t.exponent)))
             }
             _ => None,
@@ -178,8 +178,8 @@ impl<'m> Model<'m> {
 
     /// The row of the rotary table for a position: cosine and sine of each pair, Q14; empty without one.
     pub(crate) fn rope(&self, position: usize) -> &'m [i16] {
-        match self.header.tensor(self.file, self.config().index_of(TensorKind::RopeTable, 0)) {
-            Ok(t) if matches!(t.dtype, Dtype::I16) => {
+        match self.header.find(self.file, TensorKind::RopeTable, 0) {
+            Some(t) if matches!(t.dtype, Dtype::I16) => {
                 let row = 2 * t.spec.cols;
                 self.elements(t.data + position * row, row)
             }
@@ -189,7 +189,7 @@ impl<'m> Model<'m> {
 
     /// A row of the embedding or of the learned positions, added to `hidden` (saturated).
     pub(crate) fn add_row(&self, kind: TensorKind, row: usize, hidden: &mut [i32]) {
-        let Ok(t) = self.header.tensor(self.file, self.config().index_of(kind, 0)) else {
+        let Some(t) = self.header.find(self.file, kind, 0) else {
             return;
         };
         let weights: &[i8] = self.elements(t.data + row * t.stride(), t.stride());

@@ -1,8 +1,8 @@
 //! RMSNorm and LayerNorm: the residual stream to a normalised vector that a matrix can read.
 
 use crate::format::{InputWidth, NormKind};
-use crate::shift::{bits, isqrt, rsqrt, shift_right};
-use crate::vector::{Scale, a16_bits, block_shift, narrow, peak, round_all};
+use crate::shift::{bits, isqrt, round_shift, rsqrt};
+use crate::vector::{BlockShift, Scale, a16_bits, block_shift, block_shift_of, narrow, round_all};
 
 /// A norm of the model.
 #[derive(Debug, Clone, Copy)]
@@ -28,16 +28,14 @@ impl Norm<'_> {
             NormKind::Rms => 15,
             NormKind::Layer => 14,
         };
-        let s = block_shift(peak(hidden), magnitude);
+        let s = block_shift_of(hidden, magnitude);
         round_all(hidden, s, q);
         let (vector, _) = q.split_at_mut_checked(hidden.len()).unwrap_or_default();
         if matches!(self.kind, NormKind::Layer) {
             take_off_mean(vector);
         }
-        let squares = vector.iter().fold(0u64, |sum, &x| {
-            let x = i32::from(x);
-            sum + u64::from((x * x) as u32)
-        });
+        let (fours, rest) = vector.as_chunks::<4>();
+        let squares = fours.iter().fold(sum_of_squares(rest), |sum, x| sum + sum_of_squares(x));
         // epsilon * n in units of the squares, whose unit is 2^(2 (s - frac)).
         let epsilon = shift_u64(u64::from(self.epsilon.0) * u64::from(n), self.epsilon.1 - 2 * (s - frac));
         let mut scale = inverse_root(squares.saturating_add(epsilon), n);
@@ -47,13 +45,20 @@ impl Norm<'_> {
         // Longer vectors may have fewer bits, see a16_bits.
         let less = 15 - a16_bits(hidden.len());
         if less > 0 {
+            let limit = (1 << (15 - less)) - 1;
             for x in vector.iter_mut() {
-                *x = shift_right(i32::from(*x), less).min((1 << (15 - less)) - 1) as i16;
+                *x = round_shift(i32::from(*x), less).clamp(-limit, limit) as i16;
             }
             scale.exponent += less as i32;
         }
         narrow(q, scale, width)
     }
+}
+
+/// For at most four elements of 15 bits, whose squares fit 30 bits each: most of the sum needs no u64.
+#[inline(always)]
+fn sum_of_squares(x: &[i16]) -> u64 {
+    u64::from(x.iter().fold(0u32, |sum, &x| sum + (i32::from(x) * i32::from(x)) as u32))
 }
 
 /// Takes the mean, rounded half up, off each element; 14 bits of magnitude become at most 15.
@@ -72,9 +77,9 @@ fn apply_gain(x: &mut [i16], gain: &[i16]) -> i32 {
     let product = |x: i16, g: i16| i32::from(x) * i32::from(g);
     let peak = x.iter().zip(gain).fold(0, |m, (&x, &g)| m.max(product(x, g).unsigned_abs()));
     let s = block_shift(peak, 15);
+    let shift = BlockShift::new(s);
     for (x, &g) in x.iter_mut().zip(gain) {
-        let p = product(*x, g);
-        *x = if s > 0 { shift_right(p, s as u32) } else { p << s.unsigned_abs().min(31) } as i16;
+        *x = shift.round(product(*x, g)) as i16;
     }
     s
 }

@@ -180,7 +180,7 @@ impl<'a> Session<'a> {
             }
             Slice::Mlp(layer) => {
                 block::mlp(model, layer, memory);
-                self.saturations += u32::from(block::is_saturated(memory));
+                self.saturations = self.saturations.saturating_add(u32::from(block::is_saturated(memory)));
                 if layer + 1 < model.config().n_layers {
                     return Some(Slice::Attention(layer + 1));
                 }

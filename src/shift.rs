@@ -13,6 +13,23 @@ pub const fn shift_right(v: i32, s: u32) -> i32 {
     }
 }
 
+/// [`shift_right`] without a branch, for the loops: for `s` below 32 and where `v + 2^(s-1)` fits.
+#[inline(always)]
+pub const fn round_shift(v: i32, s: u32) -> i32 {
+    let half = ((1u32 << (s & 31)) >> 1) as i32;
+    (v + half) >> (s & 31)
+}
+
+/// Called in a loop, keeps the compiler from unrolling it.
+///
+/// On Thumb-2, LLVM unrolls by four what has too few registers for it: the loops that round, scale and look up
+/// get slower and four times as long. Elsewhere, and with Helium, which vectorises them, this is nothing.
+#[inline(always)]
+pub fn keep_rolled() {
+    #[cfg(all(target_arch = "arm", not(thumbformer_kernel = "mve")))]
+    core::hint::black_box(());
+}
+
 /// `v * 2^-s` for a shift of either sign: rounded half up to the right, saturated to the left.
 #[inline(always)]
 pub const fn shift(v: i32, s: i32) -> i32 {
@@ -91,6 +108,15 @@ mod tests {
             for s in 0..=40 {
                 let exact = (f64::from(v) / 2f64.powi(s) + 0.5).floor();
                 assert_eq!(f64::from(shift_right(v, s as u32)), exact, "{v} >> {s}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_loops_shift_rounds_the_same() {
+        for v in [-9, -8, -7, -3, -2, -1, 0, 1, 2, 3, 7, 8, 9, (1 << 30) - 1, -(1 << 30)] {
+            for s in 0..32 {
+                assert_eq!(round_shift(v, s), shift_right(v, s), "{v} >> {s}");
             }
         }
     }

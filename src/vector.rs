@@ -1,7 +1,7 @@
 //! Vectors as matrices want them: small integers and one scale (block floating point).
 
 use crate::format::InputWidth;
-use crate::shift::{bits, ceil_log2, shift_right};
+use crate::shift::{bits, ceil_log2, round_shift};
 
 /// What the integers of a vector stand for: `value = q * mantissa * 2^exponent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +27,13 @@ impl Scale {
 }
 
 /// The magnitude of the largest element; -2^31 counts as 2^31.
-#[inline(always)]
+#[inline(never)]
 pub fn peak(values: &[i32]) -> u32 {
     values.iter().fold(0, |m, v| m.max(v.unsigned_abs()))
 }
 
 /// The shift (to the right if positive) after which a vector with this peak has `width` bits of magnitude:
 /// the smallest one for which the rounded peak is below `2^width`. A zero vector is not shifted.
-#[inline]
 pub fn block_shift(peak: u32, width: u32) -> i32 {
     if peak == 0 {
         return 0;
@@ -43,6 +42,16 @@ pub fn block_shift(peak: u32, width: u32) -> i32 {
     // Rounding up may carry into one more bit.
     let carries = s > 0 && ((peak >> (s - 1)) + 1) >> 1 == 1 << width;
     s + i32::from(carries)
+}
+
+/// [`block_shift`] for the peak of these values.
+#[inline(never)]
+pub fn block_shift_of(values: &[i32], width: u32) -> i32 {
+    // The complement of a negative number is a cheap magnitude, and less by one: only where that might make
+    // a difference the exact peak is looked for.
+    let near = values.iter().fold(0, |m, &v| m.max((v ^ (v >> 31)) as u32));
+    let s = block_shift(near, width);
+    if s == block_shift(near + 1, width) { s } else { block_shift(peak(values), width) }
 }
 
 /// The bits of magnitude of an a16 vector of `n` elements: 15 up to 512, one less for each doubling, so that
@@ -56,26 +65,44 @@ pub const fn a16_bits(n: usize) -> u32 {
 ///
 /// `q` is as long as `values`, but for padding at its end, which is set to zero.
 pub fn quantize(values: &[i32], exponent: i32, width: InputWidth, q: &mut [i16]) -> Scale {
-    let s = block_shift(peak(values), a16_bits(values.len()));
+    let s = block_shift_of(values, a16_bits(values.len()));
     round_all(values, s, q);
     narrow(q, Scale::power(exponent + s), width)
 }
 
+/// `v * 2^-s`, rounded, for an `s` from [`block_shift`], without a branch on its sign.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockShift {
+    left: u32,
+    right: u32,
+}
+
+impl BlockShift {
+    /// The last place to the right is left to [`BlockShift::round`], which rounds it away.
+    pub const fn new(s: i32) -> Self {
+        let s = s - 1;
+        if s < 0 {
+            Self { left: s.unsigned_abs() & 31, right: 0 }
+        } else {
+            Self { left: 0, right: s as u32 & 31 }
+        }
+    }
+
+    /// `v * 2^-s`: at most as many bits of magnitude as the block shift was asked for.
+    #[inline(always)]
+    pub const fn round(self, v: i32) -> i32 {
+        ((v << (self.left & 31) >> (self.right & 31)) + 1) >> 1
+    }
+}
+
 /// `q = values * 2^-s`, rounded; the caller knows that it fits 15 bits.
-#[inline]
+#[inline(never)]
 pub fn round_all(values: &[i32], s: i32, q: &mut [i16]) {
     let (q, padding) = q.split_at_mut_checked(values.len()).unwrap_or_default();
     padding.fill(0);
-    if s > 0 {
-        let s = s as u32 - 1;
-        for (q, v) in q.iter_mut().zip(values) {
-            *q = (((v >> s) + 1) >> 1) as i16;
-        }
-    } else {
-        let s = s.unsigned_abs().min(31);
-        for (q, v) in q.iter_mut().zip(values) {
-            *q = (v << s) as i16;
-        }
+    let shift = BlockShift::new(s);
+    for (q, &v) in q.iter_mut().zip(values) {
+        *q = shift.round(v) as i16;
     }
 }
 
@@ -93,7 +120,7 @@ pub fn narrow(q: &mut [i16], scale: Scale, width: InputWidth) -> Scale {
     };
     let r = ((127 << 24) / peak) as i32;
     for q in q.iter_mut() {
-        *q = shift_right(i32::from(*q) * r, 24) as i16;
+        *q = round_shift(i32::from(*q) * r, 24) as i16;
     }
     let ratio = Scale::new((peak.get() << 16) / 127, -16);
     Scale::new(scale.mantissa * (ratio.mantissa >> 1), scale.exponent + ratio.exponent + 1)

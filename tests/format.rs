@@ -5,7 +5,9 @@ mod common;
 use common::{Bytes, GPT2, LLAMA, model_file, random, tokenizer_section, workspace};
 use proptest::prelude::*;
 use std::ops::Range;
-use thumbformer::format::{Dtype, Emitter, InputWidth, Tensor, TensorPlan, TensorSpec, crc32, header};
+use thumbformer::format::{
+    Dtype, Emitter, InputWidth, Tensor, TensorKind, TensorPlan, TensorSpec, crc32, header,
+};
 use thumbformer::{Activation, Config, Error, FormatError, Model, NormKind, Positions, Session, Token};
 
 prop_compose! {
@@ -32,7 +34,7 @@ prop_compose! {
 fn plan(spec: TensorSpec, random: &mut impl FnMut() -> u8) -> TensorPlan {
     let (norm, matrix) = (spec.kind.is_norm(), spec.kind.is_matrix());
     let dtype = match spec.kind {
-        thumbformer::format::TensorKind::RopeTable => Dtype::I16,
+        TensorKind::RopeTable => Dtype::I16,
         _ if norm && random() & 1 == 0 => Dtype::Folded,
         _ if norm => Dtype::I16,
         _ => Dtype::I8,
@@ -41,13 +43,21 @@ fn plan(spec: TensorSpec, random: &mut impl FnMut() -> u8) -> TensorPlan {
     TensorPlan { dtype, input, exponent: random() as i8, bias: matrix && random() & 1 == 0 }
 }
 
+fn plans(config: &Config, random: &mut impl FnMut() -> u8) -> Vec<TensorPlan> {
+    let mut plans: Vec<_> = config.tensors().map(|spec| plan(spec, random)).collect();
+    for (i, spec) in config.tensors().enumerate() {
+        plans[i].input = plans[config.index_of(spec.kind.first_reader(), spec.layer)].input;
+    }
+    plans
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn what_is_written_is_read(config in configs(), seed: u32, metadata in "([a-z]{1,9} = [a-zé ]{0,20}\n){0,3}") {
         let mut random = random(seed);
-        let plans: Vec<_> = config.tensors().map(|spec| plan(spec, &mut random)).collect();
+        let plans = plans(&config, &mut random);
         let section = tokenizer_section();
         let (frac, epsilon) = (4 + random() % 21, (u32::from(random()) << 15, -i32::from(random() % 201)));
         let mut file = Bytes::zeros(Emitter::file_len(&config, &plans, section.len(), metadata.len()));
@@ -212,6 +222,13 @@ fn what_is_wrong_is_named() {
         assert_eq!(spoiled(header::LEN + 3 * Tensor::ENTRY + word, &[2, 8]), Err(unaligned));
         assert_eq!(spoiled(header::LEN + 3 * Tensor::ENTRY + word, &[0, 0, 1]), Err(unaligned));
     }
+    let kind = TensorKind::W3;
+    let width = FormatError::BadTensor { kind, layer: 0, field: "input width" };
+    let entry = header::LEN + LLAMA.index_of(kind, 0) * Tensor::ENTRY;
+    assert_eq!(spoiled(entry + 4, &[8]), Err(width));
+    let cache = Config { dim: 512, n_layers: 255, seq_len: 32_768, ..LLAMA };
+    let field = "seq_len (the KV cache exceeds 1 GiB)";
+    assert_eq!(cache.check(), Err(FormatError::BadConfig { field, found: 32_768 }));
     let tokenizer = header::LEN + LLAMA.n_tensors() * Tensor::ENTRY;
     assert_eq!(spoiled(tokenizer, &[7]), Err(FormatError::UnknownTokenizer { kind: 7 }));
     assert_eq!(spoiled(tokenizer + 1, &[7]), Err(FormatError::BadTokenizer));

@@ -88,34 +88,38 @@ impl Config {
 
 /// The largest context window: softmax weights keep at least eight bits up to here.
 pub(crate) const MAX_SEQ_LEN: usize = 32768;
+/// The largest width of a head: dot products of attention are proven up to here.
+pub(super) const MAX_HEAD_DIM: usize = 256;
+/// The largest KV cache in bytes, scales included.
+pub(crate) const MAX_CACHE: u64 = 1 << 30;
 /// The largest width of a vector: sums of squares and accumulators are proven up to here.
 pub(crate) const MAX_WIDTH: usize = 16384;
 
 impl Config {
+    /// The numbers, each with the largest that it may be; the smallest is 1.
+    pub(super) const fn limits(&self) -> [(&'static str, usize, usize); 7] {
+        [
+            ("dim", self.dim, MAX_WIDTH),
+            ("hidden_dim", self.hidden_dim, MAX_WIDTH),
+            ("n_layers", self.n_layers, 255),
+            ("n_heads", self.n_heads, self.dim),
+            ("n_kv_heads", self.n_kv_heads, self.n_heads),
+            ("vocab_size", self.vocab_size, 65535),
+            ("seq_len", self.seq_len, MAX_SEQ_LEN),
+        ]
+    }
+
     /// Checks that every field is in its range and that the heads divide the width.
     ///
     /// # Errors
     /// [`FormatError::BadConfig`] names the first field that is wrong.
     pub const fn check(&self) -> Result<(), FormatError> {
-        const fn range(field: &'static str, found: usize, max: usize) -> Result<(), FormatError> {
+        let limits = self.limits();
+        let mut i = 0;
+        while i < limits.len() {
+            let (field, found, max) = limits[i];
             if found == 0 || found > max {
                 return Err(FormatError::BadConfig { field, found });
-            }
-            Ok(())
-        }
-        let checks = [
-            range("dim", self.dim, MAX_WIDTH),
-            range("hidden_dim", self.hidden_dim, MAX_WIDTH),
-            range("n_layers", self.n_layers, 255),
-            range("n_heads", self.n_heads, self.dim),
-            range("n_kv_heads", self.n_kv_heads, self.n_heads),
-            range("vocab_size", self.vocab_size, 65535),
-            range("seq_len", self.seq_len, MAX_SEQ_LEN),
-        ];
-        let mut i = 0;
-        while i < checks.len() {
-            if let Err(e) = checks[i] {
-                return Err(e);
             }
             i += 1;
         }
@@ -128,7 +132,15 @@ impl Config {
                 found: self.n_kv_heads,
             });
         }
-        if self.head_dim() > 256 {
+        // In 64 bits, for here it may be too large; without it, no size of a workspace overflows 32.
+        let positions = self.n_layers as u64 * self.n_kv_heads as u64 * self.seq_len as u64;
+        if 2 * positions * (self.head_dim() as u64 + 1) > MAX_CACHE {
+            return Err(FormatError::BadConfig {
+                field: "seq_len (the KV cache exceeds 1 GiB)",
+                found: self.seq_len,
+            });
+        }
+        if self.head_dim() > MAX_HEAD_DIM {
             return Err(FormatError::BadConfig { field: "head_dim", found: self.head_dim() });
         }
         if matches!(self.positions, Positions::Rope) && !self.head_dim().is_multiple_of(2) {

@@ -1,65 +1,68 @@
 //! The header: version, configuration, and where everything else is.
 
 use super::{
-    Activation, Config, FormatError, MAGIC, NUMERICS, NormKind, Positions, Tensor, VERSION, read_u16,
-    read_u32,
+    Activation, Config, FormatError, MAGIC, NUMERICS, NormKind, Positions, Tensor, TensorKind, TensorSpec,
+    VERSION, read_u16, read_u32,
 };
 
 /// Where the fields of the header are, in bytes from the start of the file.
 pub mod field {
-    use core::ops::Range;
-    /// Magic bytes.
-    pub const MAGIC: Range<usize> = 0..4;
-    /// Version of the layout, u16.
-    pub const VERSION: Range<usize> = 4..6;
-    /// Version of the arithmetic, u16.
-    pub const NUMERICS: Range<usize> = 6..8;
-    /// Features that a reader must know, one bit each, u32; none exist yet.
-    pub const FEATURES: Range<usize> = 8..12;
-    /// Bytes of the whole file, u32.
-    pub const FILE_LEN: Range<usize> = 12..16;
-    /// CRC-32 of everything behind this field, u32.
-    pub const CRC: Range<usize> = 16..20;
-    /// `dim`, u32.
-    pub const DIM: Range<usize> = 20..24;
-    /// `hidden_dim`, u32.
-    pub const HIDDEN_DIM: Range<usize> = 24..28;
-    /// `n_layers`, u32.
-    pub const N_LAYERS: Range<usize> = 28..32;
-    /// `n_heads`, u32.
-    pub const N_HEADS: Range<usize> = 32..36;
-    /// `n_kv_heads`, u32.
-    pub const N_KV_HEADS: Range<usize> = 36..40;
-    /// `vocab_size`, u32.
-    pub const VOCAB_SIZE: Range<usize> = 40..44;
-    /// `seq_len`, u32.
-    pub const SEQ_LEN: Range<usize> = 44..48;
-    /// Norm, u8: 0 RMS, 1 layer.
-    pub const NORM: Range<usize> = 48..49;
-    /// Activation, u8: 0 SiLU, 1 GELU, 2 GELU (tanh), 3 ReLU.
-    pub const ACTIVATION: Range<usize> = 49..50;
-    /// Whether the MLP is gated, u8.
-    pub const GATED: Range<usize> = 50..51;
-    /// Positions, u8: 0 rotary, 1 learned.
-    pub const POSITIONS: Range<usize> = 51..52;
-    /// Whether the head is the embedding, u8.
-    pub const TIED: Range<usize> = 52..53;
-    /// Whether linear layers have biases, u8.
-    pub const BIASES: Range<usize> = 53..54;
-    /// Fraction bits of the residual stream, u8: [`FRAC`](super::FRAC).
-    pub const FRAC: Range<usize> = 54..55;
-    /// Mantissa of the norms' epsilon, u32.
-    pub const EPSILON_MANTISSA: Range<usize> = 56..60;
-    /// Exponent of the norms' epsilon, i32: epsilon = mantissa * 2^exponent.
-    pub const EPSILON_EXPONENT: Range<usize> = 60..64;
-    /// Entries of the tensor directory, u32.
-    pub const N_TENSORS: Range<usize> = 64..68;
-    /// Offset of the directory, u32.
-    pub const DIRECTORY: Range<usize> = 68..72;
-    /// Offset and bytes of the tokenizer section, u32 each.
-    pub const TOKENIZER: Range<usize> = 72..80;
-    /// Offset and bytes of the metadata (UTF-8, a line `key = value` each), u32 each.
-    pub const METADATA: Range<usize> = 80..88;
+    crate::format::fields! {
+        /// `THMB`.
+        MAGIC: "4 bytes" = 0..4;
+        /// Version of the layout of the file.
+        VERSION: "u16" = 4..6;
+        /// Version of the arithmetic.
+        NUMERICS: "u16" = 6..8;
+        /// Features that a reader must know, a bit each; none exist yet.
+        FEATURES: "u32" = 8..12;
+        /// Bytes of the whole file.
+        FILE_LEN: "u32" = 12..16;
+        /// CRC-32 of all bytes behind this field.
+        CRC: "u32" = 16..20;
+        /// Width of the residual stream.
+        DIM: "u32" = 20..24;
+        /// Width of the MLP.
+        HIDDEN_DIM: "u32" = 24..28;
+        /// Number of transformer blocks.
+        N_LAYERS: "u32" = 28..32;
+        /// Number of query heads.
+        N_HEADS: "u32" = 32..36;
+        /// Number of key and value heads.
+        N_KV_HEADS: "u32" = 36..40;
+        /// Number of tokens in the vocabulary.
+        VOCAB_SIZE: "u32" = 40..44;
+        /// Number of positions in the context window.
+        SEQ_LEN: "u32" = 44..48;
+        /// 0: RMSNorm, 1: LayerNorm.
+        NORM: "u8" = 48..49;
+        /// 0: SiLU, 1: GELU, 2: GELU (tanh form), 3: ReLU.
+        ACTIVATION: "u8" = 49..50;
+        /// 1 where the MLP is `w2(act(w1 x) * w3 x)`, 0 where it is `w2(act(w1 x))`.
+        GATED: "u8" = 50..51;
+        /// 0: rotary, 1: learned.
+        POSITIONS: "u8" = 51..52;
+        /// 1 where the head's weights are those of the embedding. For information: the
+        /// head's entry says where they are.
+        TIED: "u8" = 52..53;
+        /// 1 where the linear layers were trained with biases. For information: each entry says
+        /// whether it has some.
+        BIASES: "u8" = 53..54;
+        /// Fraction bits of the residual stream, of all outputs of matrices and of the logits.
+        FRAC: "u8" = 54..55;
+        /// Mantissa of the norms' epsilon, which is `mantissa * 2^exponent`.
+        EPSILON_MANTISSA: "u32" = 56..60;
+        /// Its exponent.
+        EPSILON_EXPONENT: "i32" = 60..64;
+        /// Entries of the tensor directory.
+        N_TENSORS: "u32" = 64..68;
+        /// Offset of the tensor directory.
+        DIRECTORY: "u32" = 68..72;
+        /// Offset and bytes of the tokenizer section.
+        TOKENIZER: "u32, u32" = 72..80;
+        /// Offset and bytes of the metadata.
+        METADATA: "u32, u32" = 80..88;
+    }
 }
 
 /// Bytes of the header.
@@ -222,7 +225,12 @@ impl Header {
         };
         let mut i = 0;
         while i < n_tensors {
-            ok!(header.tensor(file, i));
+            let tensor = ok!(header.tensor(file, i));
+            let TensorSpec { kind, layer, .. } = tensor.spec;
+            let first = ok!(header.tensor(file, config.index_of(kind.first_reader(), layer)));
+            if tensor.input as u8 != first.input as u8 {
+                return Err(FormatError::BadTensor { kind, layer: layer as u8, field: "input width" });
+            }
             i += 1;
         }
         Ok(header)
@@ -231,6 +239,12 @@ impl Header {
     /// Entry `index` of the tensor directory of `file`, to which this header belongs.
     pub(crate) const fn tensor(&self, file: &[u8], index: usize) -> Result<Tensor, FormatError> {
         Tensor::read(file, self.directory + index * Tensor::ENTRY, self.config.tensor(index))
+    }
+
+    /// The entry of a tensor in the directory, which was checked when the header was read.
+    pub(crate) const fn find(&self, file: &[u8], kind: TensorKind, layer: usize) -> Option<Tensor> {
+        let at = self.directory + self.config.index_of(kind, layer) * Tensor::ENTRY;
+        Tensor::find(file, at, self.config.spec(kind, layer))
     }
 
     /// Writes the header to the first [`LEN`] bytes of `file`.

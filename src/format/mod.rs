@@ -5,8 +5,23 @@
 //! bytes, so that a device reads it in place, wherever it lies. The header and the directory are read by
 //! `const fn`: a model that is embedded in firmware is checked while rustc runs.
 
+/// Declares the fields of a record: for each a range of bytes, and all together the table of docs/format.md.
+macro_rules! fields {
+    ($($(#[doc = $meaning:literal])+ $name:ident: $type:literal = $range:expr;)+) => {
+        use core::ops::Range;
+        $($(#[doc = $meaning])+ pub const $name: Range<usize> = $range;)+
+        /// Name, type, place and meaning of each.
+        #[cfg(test)]
+        pub(in crate::format) const ALL: &[(&str, &str, Range<usize>, &str)] =
+            &[$((stringify!($name), $type, $range, concat!($($meaning),+))),+];
+    };
+}
+use fields;
+
 mod config;
 mod crc;
+#[cfg(test)]
+mod document;
 mod emit;
 mod error;
 pub mod header;

@@ -1,6 +1,8 @@
 //! The tensor directory: what a model consists of, in which order, of which type and shape.
 
-use super::{Config, FormatError, Positions, align, read_u32};
+use core::ops::Range;
+
+use super::{Config, FormatError, Positions, align};
 
 /// What a tensor is for. Matrices are `[rows = outputs, columns = inputs]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +94,15 @@ impl TensorKind {
     /// Whether every block has its own.
     pub const fn is_block_part(self) -> bool {
         (self as u8) >= Self::AttentionNorm as u8 && (self as u8) <= Self::W3 as u8
+    }
+
+    /// The first of the matrices that read the same vector, and so have inputs of one width.
+    pub const fn first_reader(self) -> Self {
+        match self {
+            Self::Wq | Self::Wk | Self::Wv => Self::Wq,
+            Self::W1 | Self::W3 => Self::W1,
+            other => other,
+        }
     }
 
     /// Whether a vector is multiplied by the tensor.
@@ -201,18 +212,31 @@ pub struct Tensor {
 }
 
 /// Where the fields of a directory entry are.
-mod field {
-    pub const KIND: usize = 0;
-    pub const LAYER: usize = 1;
-    pub const DTYPE: usize = 2;
-    pub const LAYOUT: usize = 3;
-    pub const INPUT: usize = 4;
-    pub const EXPONENT: usize = 5;
-    pub const ROWS: usize = 8;
-    pub const COLS: usize = 12;
-    pub const DATA: usize = 16;
-    pub const SCALES: usize = 20;
-    pub const BIAS: usize = 24;
+pub(super) mod field {
+    crate::format::fields! {
+        /// What the tensor is for, see below.
+        KIND: "u8" = 0..1;
+        /// Its block; 0 for tensors outside of the blocks.
+        LAYER: "u8" = 1..2;
+        /// 0: no data (a gain that is folded), 1: int8 with a scale per row, 2: int16.
+        DTYPE: "u8" = 2..3;
+        /// 0: rows.
+        LAYOUT: "u8" = 3..4;
+        /// Bits of the elements that a matrix reads: 8 or 16; the same for all that read one vector.
+        INPUT: "u8" = 4..5;
+        /// The power of two that values or row scales are relative to.
+        EXPONENT: "i8" = 5..6;
+        /// Rows: outputs of a matrix.
+        ROWS: "u32" = 8..12;
+        /// Columns: inputs of a matrix.
+        COLS: "u32" = 12..16;
+        /// Offset of the elements.
+        DATA: "u32" = 16..20;
+        /// Offset of the row scales, f16 each.
+        SCALES: "u32" = 20..24;
+        /// Offset of the biases, i32 each with `frac` fraction bits; 0 where there are none.
+        BIAS: "u32" = 24..28;
+    }
 }
 
 impl Tensor {
@@ -258,50 +282,37 @@ impl Tensor {
                 return Err(FormatError::BadTensor { kind, layer, field: $field })
             };
         }
-        let words = match entry(file, at) {
-            Some(words) => words,
+        let entry = match entry(file, at) {
+            Some(entry) => entry,
             None => {
                 return Err(FormatError::Truncated { need: at + Self::ENTRY, have: file.len() });
             }
         };
-        let head = words[0].to_le_bytes();
-        let more = words[1].to_le_bytes();
-        if head[field::KIND] != kind as u8 {
+        if entry[field::KIND.start] != kind as u8 {
             bad!("kind");
         }
-        if head[field::LAYER] != layer {
+        if entry[field::LAYER.start] != layer {
             bad!("block");
         }
-        let dtype = match head[field::DTYPE] {
-            0 if kind.is_norm() => Dtype::Folded,
-            1 if !kind.is_norm() && !matches!(kind, TensorKind::RopeTable) => Dtype::I8,
-            2 if kind.is_norm() || matches!(kind, TensorKind::RopeTable) => Dtype::I16,
+        match entry[field::DTYPE.start] {
+            0 if kind.is_norm() => {}
+            1 if !kind.is_norm() && !matches!(kind, TensorKind::RopeTable) => {}
+            2 if kind.is_norm() || matches!(kind, TensorKind::RopeTable) => {}
             _ => bad!("dtype"),
-        };
-        if head[field::LAYOUT] != Layout::Rows as u8 {
+        }
+        if entry[field::LAYOUT.start] != Layout::Rows as u8 {
             bad!("layout");
         }
-        let input = match more[field::INPUT - 4] {
-            8 => InputWidth::A8,
-            16 => InputWidth::A16,
-            _ => bad!("input width"),
-        };
-        if words[field::ROWS / 4] as usize != spec.rows {
+        if !matches!(entry[field::INPUT.start], 8 | 16) {
+            bad!("input width");
+        }
+        if word(entry, field::ROWS) != spec.rows {
             bad!("rows");
         }
-        if words[field::COLS / 4] as usize != spec.cols {
+        if word(entry, field::COLS) != spec.cols {
             bad!("columns");
         }
-        let tensor = Self {
-            spec,
-            dtype,
-            layout: Layout::Rows,
-            input,
-            exponent: more[field::EXPONENT - 4] as i8,
-            data: words[field::DATA / 4] as usize,
-            scales: words[field::SCALES / 4] as usize,
-            bias: words[field::BIAS / 4] as usize,
-        };
+        let tensor = Self::decode(entry, spec);
         if !inside(file, tensor.data, tensor.data_len()) {
             bad!("data");
         }
@@ -314,17 +325,42 @@ impl Tensor {
         Ok(tensor)
     }
 
+    /// The entry at `at` of a directory that [`Tensor::read`] has checked: this is what a token pays for.
+    pub(crate) const fn find(file: &[u8], at: usize, spec: TensorSpec) -> Option<Self> {
+        match entry(file, at) {
+            Some(entry) => Some(Self::decode(entry, spec)),
+            None => None,
+        }
+    }
+
+    const fn decode(entry: &[u8; Self::ENTRY], spec: TensorSpec) -> Self {
+        Self {
+            spec,
+            dtype: match entry[field::DTYPE.start] {
+                0 => Dtype::Folded,
+                1 => Dtype::I8,
+                _ => Dtype::I16,
+            },
+            layout: Layout::Rows,
+            input: if entry[field::INPUT.start] == 8 { InputWidth::A8 } else { InputWidth::A16 },
+            exponent: entry[field::EXPONENT.start] as i8,
+            data: word(entry, field::DATA),
+            scales: word(entry, field::SCALES),
+            bias: word(entry, field::BIAS),
+        }
+    }
+
     /// Writes the entry.
     pub(crate) fn emit(&self, entry: &mut [u8; Self::ENTRY]) {
         *entry = [0; Self::ENTRY];
-        entry[field::KIND] = self.spec.kind as u8;
-        entry[field::LAYER] = self.spec.layer as u8;
-        entry[field::DTYPE] = self.dtype as u8;
-        entry[field::LAYOUT] = self.layout as u8;
-        entry[field::INPUT] = self.input as u8;
-        entry[field::EXPONENT] = self.exponent as u8;
-        let mut word = |at: usize, v: usize| {
-            entry[at..at + 4].copy_from_slice(&(v as u32).to_le_bytes());
+        entry[field::KIND.start] = self.spec.kind as u8;
+        entry[field::LAYER.start] = self.spec.layer as u8;
+        entry[field::DTYPE.start] = self.dtype as u8;
+        entry[field::LAYOUT.start] = self.layout as u8;
+        entry[field::INPUT.start] = self.input as u8;
+        entry[field::EXPONENT.start] = self.exponent as u8;
+        let mut word = |at: Range<usize>, v: usize| {
+            entry[at].copy_from_slice(&(v as u32).to_le_bytes());
         };
         word(field::ROWS, self.spec.rows);
         word(field::COLS, self.spec.cols);
@@ -334,17 +370,16 @@ impl Tensor {
     }
 }
 
-const fn entry(file: &[u8], at: usize) -> Option<[u32; Tensor::ENTRY / 4]> {
-    let mut words = [0; Tensor::ENTRY / 4];
-    let mut i = 0;
-    while i < words.len() {
-        match read_u32(file, at + 4 * i) {
-            Some(word) => words[i] = word,
-            None => return None,
-        }
-        i += 1;
+const fn entry(file: &[u8], at: usize) -> Option<&[u8; Tensor::ENTRY]> {
+    match file.split_at_checked(at) {
+        Some((_, rest)) => rest.first_chunk(),
+        None => None,
     }
-    Some(words)
+}
+
+const fn word(entry: &[u8; Tensor::ENTRY], at: Range<usize>) -> usize {
+    let at = at.start;
+    u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]) as usize
 }
 
 /// Whether `len` bytes at `at` are aligned and within the file; nothing at all is always inside.

@@ -72,7 +72,7 @@ type TablesMut<'a> = (&'a mut [u8; 4], &'a mut [[u8; 4]], &'a mut [[u8; 2]], &'a
 /// assert_eq!(thumbformer::format::tokenizer::section_len(253, 1000), 8 + 253 * 8 + 1000);
 /// ```
 pub const fn section_len(n_pieces: usize, pool_len: usize) -> usize {
-    Offsets::new(n_pieces).pool + pool_len
+    Offsets::new(n_pieces).pool.saturating_add(pool_len)
 }
 
 /// The pieces of a tokenizer section that has been checked, read in place.

@@ -15,6 +15,7 @@ use core::arch::naked_asm;
 pub const NAME: &str = "armv7em-dsp";
 
 /// Every group of four (x0, x1, x2, x3) becomes (x0, x2, x1, x3).
+#[inline(never)]
 pub fn arrange(x: &mut [i16]) {
     for group in x.as_chunks_mut::<4>().0 {
         group.swap(1, 2);

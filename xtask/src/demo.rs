@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::{command, firmware, qemu, runner, setup, size::Size};
 
@@ -50,7 +50,7 @@ impl Args {
     /// Runs the demo.
     pub fn run(&self) -> Result<ExitCode> {
         let started = Instant::now();
-        let folder = command::root().join(FOLDER);
+        let folder = command::root().join(FOLDER).join(self.name()?);
         let (run, thumb) = (folder.join("run"), folder.join("model.thumb"));
         let checkpoint = run.join("model.safetensors");
 
@@ -59,8 +59,8 @@ impl Args {
         let thumbformer = build_thumbformer()?;
 
         step(2, "train");
-        if !self.train(&thumbformer, &folder, &run)? {
-            return Ok(ExitCode::from(130));
+        if let Some(code) = self.train(&thumbformer, &folder, &run)? {
+            return Ok(code);
         }
 
         step(3, "export to int8");
@@ -126,28 +126,33 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Trains a model, or goes on where it was interrupted, unless it is there already. False where Ctrl-C ended it.
-    fn train(&self, thumbformer: &Path, folder: &Path, run: &Path) -> Result<bool> {
-        let corpus = self.corpus.as_deref().map(Path::canonicalize).transpose();
-        let corpus = corpus.with_context(|| {
-            format!("missing corpus: {}", self.corpus.clone().unwrap_or_default().display())
-        })?;
-        let wanted = Stamp { corpus, minutes: self.minutes, steps: self.steps, done: true };
-        let stamp = folder.join("stamp.json");
-        let found: Option<Stamp> =
-            fs::read(&stamp).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let fits = |done| found.as_ref() == Some(&Stamp { done, ..wanted.clone() }) && !self.again;
-        if fits(true) {
-            eprintln!("trained already, in {}; --again trains anew", run.display());
-            return Ok(true);
-        }
-        let resume = fits(false) && run.join("state.safetensors").exists();
-        if !resume {
-            if run.exists() {
-                fs::remove_dir_all(run).with_context(|| format!("cannot remove {}", run.display()))?;
+    /// A name for what is trained: the corpus and the length of the training.
+    fn name(&self) -> Result<String> {
+        let corpus = match &self.corpus {
+            None => "book".to_owned(),
+            Some(path) => {
+                let path =
+                    path.canonicalize().with_context(|| format!("missing corpus: {}", path.display()))?;
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                format!("{name}-{:08x}", thumbformer::format::crc32(path.as_os_str().as_encoded_bytes()))
             }
-            fs::create_dir_all(folder)?;
-            fs::write(&stamp, serde_json::to_vec(&Stamp { done: false, ..wanted.clone() })?)?;
+        };
+        Ok(match self.steps {
+            Some(steps) => format!("{corpus}-{steps}-steps"),
+            None => format!("{corpus}-{}-minutes", self.minutes),
+        })
+    }
+
+    /// Trains a model, or goes on where it was interrupted, unless it is there already. Where that did not come to its end, the
+    /// trainer has said why, and its exit code is ours.
+    fn train(&self, thumbformer: &Path, folder: &Path, run: &Path) -> Result<Option<ExitCode>> {
+        let done = folder.join("trained");
+        if self.again && folder.exists() {
+            fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        }
+        if done.exists() {
+            eprintln!("trained already, in {}; --again trains anew", run.display());
+            return Ok(None);
         }
         let mut train = Command::new(thumbformer);
         train.arg("train").arg("--output").arg(run).stdout(Stdio::null());
@@ -155,10 +160,10 @@ impl Args {
             Some(steps) => train.args(["--steps", &steps.to_string()]),
             None => train.args(["--minutes", &self.minutes.to_string()]),
         };
-        if let Some(corpus) = &wanted.corpus {
+        if let Some(corpus) = &self.corpus {
             train.arg("--corpus").arg(corpus);
         }
-        if resume {
+        if run.join("state.safetensors").exists() {
             train.arg("--resume");
         }
         // Ctrl-C reaches the trainer too, which saves what it has; only then is it our turn to end.
@@ -166,25 +171,17 @@ impl Args {
         let status = train.status().context("cannot start the trainer")?;
         match status.code() {
             Some(0) => {
-                fs::write(&stamp, serde_json::to_vec(&wanted)?)?;
-                Ok(true)
+                fs::write(&done, "")?;
+                Ok(None)
             }
             Some(130) => {
                 eprintln!("the checkpoint is in {}; the same command goes on from there", run.display());
-                Ok(false)
+                Ok(Some(ExitCode::from(130)))
             }
-            _ => bail!("training failed ({status})"),
+            Some(code) => Ok(Some(ExitCode::from(u8::try_from(code).unwrap_or(2)))),
+            None => bail!("the trainer was ended by a signal"),
         }
     }
-}
-
-/// What was trained, so that a second run knows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Stamp {
-    corpus: Option<PathBuf>,
-    minutes: f64,
-    steps: Option<u64>,
-    done: bool,
 }
 
 /// What `thumbformer eval --json` prints.

@@ -12,6 +12,7 @@ mod demo;
 mod firmware;
 mod float;
 mod golden;
+mod machines;
 mod qemu;
 mod runner;
 mod setup;
@@ -28,6 +29,7 @@ enum Command {
     Test(test::Args),
     Bless(bless::Args),
     Size(size::Args),
+    Machines(machines::Args),
     Ci(ci::Args),
     #[command(hide = true)]
     QemuRun(runner::Args),
@@ -42,6 +44,7 @@ impl Command {
             Self::Test(args) => args.run(),
             Self::Bless(args) => args.run().map(done),
             Self::Size(args) => args.run().map(done),
+            Self::Machines(args) => args.run().map(done),
             Self::Ci(args) => args.run(),
             Self::QemuRun(args) => args.run(),
         }

@@ -40,7 +40,7 @@ pub struct Args {
     /// When the context window is full, keep the first N tokens and the last half of it, and go on
     #[arg(long, value_name = "N")]
     keep_going: Option<usize>,
-    /// Print JSON at the end: {"prompt": [ids], "tokens": [ids], "text": .., "digest": ..}; the digest is
+    /// Print JSON at the end: {"prompt": ids, "tokens": ids, "text": .., "digest": ..}; the digest is
     /// that of the logits by which each token was chosen
     #[arg(long)]
     json: bool,

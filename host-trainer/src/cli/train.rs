@@ -24,7 +24,7 @@ pub struct Args {
     /// The run folder
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// A TOML file with sections [model] and [training]; flags override it
+    /// A TOML file with the tables "model" and "training"; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Go on with an interrupted run, in its own configuration unless --config says otherwise

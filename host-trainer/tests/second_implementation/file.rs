@@ -1,0 +1,120 @@
+//! A reader of docs/format.md.
+
+use crate::arithmetic::Int;
+use std::collections::HashMap;
+
+/// Kinds of tensors, by their numbers in the file.
+pub mod kind {
+    pub const EMBEDDING: u8 = 0;
+    pub const ROPE_TABLE: u8 = 1;
+    pub const POSITION_EMBEDDING: u8 = 2;
+    pub const ATTENTION_NORM: u8 = 3;
+    pub const WQ: u8 = 4;
+    pub const WK: u8 = 5;
+    pub const WV: u8 = 6;
+    pub const WO: u8 = 7;
+    pub const MLP_NORM: u8 = 8;
+    pub const W1: u8 = 9;
+    pub const W2: u8 = 10;
+    pub const W3: u8 = 11;
+    pub const FINAL_NORM: u8 = 12;
+    pub const HEAD: u8 = 13;
+}
+
+pub struct File {
+    pub dim: usize,
+    pub n_layers: u8,
+    pub n_heads: usize,
+    pub n_kv_heads: usize,
+    pub seq_len: usize,
+    pub layer_norm: bool,
+    pub activation: u8,
+    pub gated: bool,
+    pub rotary: bool,
+    pub frac: Int,
+    pub epsilon: (Int, Int),
+    tensors: HashMap<(u8, u8), Tensor>,
+}
+
+pub struct Tensor {
+    /// Rows of weights, or of values.
+    pub rows: Vec<Vec<Int>>,
+    /// Of the input: 8 or 16.
+    pub width: u8,
+    pub exponent: Int,
+    /// The bits of an f16 per row.
+    pub scales: Vec<Int>,
+    /// Zero where there are none.
+    pub bias: Vec<Int>,
+    /// A gain that is a part of the matrices.
+    pub folded: bool,
+}
+
+impl File {
+    pub fn read(bytes: &[u8]) -> Self {
+        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let number = |at: usize| word(at) as usize;
+        assert_eq!(&bytes[..8], b"THMB\x01\0\x01\0");
+        assert_eq!(number(12), bytes.len());
+        let (n_tensors, directory) = (number(64), number(68));
+        let entries = bytes[directory..].chunks(32).take(n_tensors);
+        Self {
+            dim: number(20),
+            n_layers: bytes[28],
+            n_heads: number(32),
+            n_kv_heads: number(36),
+            seq_len: number(44),
+            layer_norm: bytes[48] == 1,
+            activation: bytes[49],
+            gated: bytes[50] == 1,
+            rotary: bytes[51] == 0,
+            frac: Int::from(bytes[54]),
+            epsilon: (Int::from(word(56)), Int::from(word(60) as i32)),
+            tensors: entries.map(|entry| ((entry[0], entry[1]), Tensor::read(bytes, entry))).collect(),
+        }
+    }
+
+    pub fn head_dim(&self) -> usize {
+        self.dim / self.n_heads
+    }
+
+    pub fn tensor(&self, kind: u8, layer: u8) -> &Tensor {
+        &self.tensors[&(kind, layer)]
+    }
+}
+
+impl Tensor {
+    fn read(file: &[u8], entry: &[u8]) -> Self {
+        let number = |at: usize| u32::from_le_bytes(entry[at..at + 4].try_into().unwrap()) as usize;
+        let (rows, cols) = (number(8), number(12));
+        let (data, scales, bias) = (&file[number(16)..], &file[number(20)..], number(24));
+        let half = |at: usize, from: &[u8]| [from[2 * at], from[2 * at + 1]];
+        let matrix = entry[2] == 1;
+        let element = |r: usize, c: usize| match entry[2] {
+            0 => 0,
+            1 => Int::from(data[r * cols.next_multiple_of(4) + c] as i8),
+            2 => Int::from(i16::from_le_bytes(half(r * cols + c, data))),
+            other => panic!("type {other}"),
+        };
+        let bias_of = |r: usize| match bias {
+            0 => 0,
+            at => Int::from(i32::from_le_bytes(file[at + 4 * r..at + 4 * r + 4].try_into().unwrap())),
+        };
+        Self {
+            rows: (0..rows).map(|r| (0..cols).map(|c| element(r, c)).collect()).collect(),
+            width: entry[4],
+            exponent: Int::from(entry[5] as i8),
+            scales: (0..if matrix { rows } else { 0 })
+                .map(|r| Int::from(u16::from_le_bytes(half(r, scales))))
+                .collect(),
+            bias: (0..rows).map(bias_of).collect(),
+            folded: entry[2] == 0,
+        }
+    }
+
+    /// Mantissa and exponent of a row's scale, without the tensor's exponent.
+    pub fn scale(&self, row: usize) -> (Int, Int) {
+        let h = self.scales[row];
+        (1024 + h % 1024, (h / 1024) % 32 - 25)
+    }
+}
