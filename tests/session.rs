@@ -200,7 +200,7 @@ fn stop_tokens_end_the_text() {
     let mut sampler = Sampler::greedy();
     let stops = [Token(0), stop];
     let mut generate = session.generate(&mut sampler).stop_at(&stops);
-    let written: Vec<_> = generate.by_ref().map(Result::unwrap).collect();
+    let written: Vec<_> = generate.by_ref().take(SEQ_LEN).map(Result::unwrap).collect();
     assert_eq!(written, wanted[..end]);
     assert_eq!(generate.next(), None);
     // The stop token is part of the text that a next turn follows.
@@ -217,7 +217,7 @@ fn a_full_window_ends_the_text_with_an_error() {
     session.prefill(&prompt(SEQ_LEN - 2)).unwrap();
     let mut sampler = Sampler::greedy();
     let mut generate = session.generate(&mut sampler).stop_at(&[]);
-    let written: Vec<_> = generate.by_ref().map_while(Result::ok).collect();
+    let written: Vec<_> = generate.by_ref().take(SEQ_LEN).map_while(Result::ok).collect();
     assert_eq!(written, greedy(&model, &prompt(SEQ_LEN - 2), 3));
     assert_eq!(generate.next(), None);
     let full = Error::ContextFull { seq_len: SEQ_LEN };
