@@ -54,14 +54,16 @@ pub fn attend(
         return;
     };
     let long = long_context(keys.seq_len);
-    let width = (group * head_dim).max(1);
-    let groups = queries.chunks_exact_mut(width).zip(out.chunks_exact_mut(width));
-    for (kv_head, (queries, out)) in groups.enumerate() {
+    for kv_head in 0..n_kv_heads {
         let (key_rows, key_scales) = keys.head(kv_head, len);
         let (value_rows, value_scales) = values.head(kv_head, len);
         // Scale bytes are in the order of their exponents.
         let (_, largest) = step(value_scales.iter().fold(0, |m, &s| m.max(s)));
-        for (query, out) in queries.chunks_exact_mut(head_dim).zip(out.chunks_exact_mut(head_dim)) {
+        for head in kv_head * group..(kv_head + 1) * group {
+            let part = head * head_dim..(head + 1) * head_dim;
+            let (Some(query), Some(out)) = (queries.get_mut(part.clone()), out.get_mut(part)) else {
+                return;
+            };
             kernel::arrange(query);
             kernel::matvec(key_rows, query, scores);
             let (max, fraction) = to_base_two(scores, head_dim, 2 * frac - unit, key_scales);

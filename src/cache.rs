@@ -75,12 +75,11 @@ impl Cache<'_> {
     /// Stores `values * 2^unit` (in last bits of the residual stream) for all heads at a position.
     /// `values` is `[n_kv_heads, head_dim]` of at most 15 bits, `unit` at most 18.
     pub fn store(&mut self, position: usize, values: &[i16], unit: i32) {
-        let rows = self.rows.chunks_exact_mut((self.seq_len * self.head_dim).max(1));
-        let scales = self.scales.chunks_exact_mut(self.seq_len.max(1));
-        let heads = values.chunks_exact(self.head_dim.max(1));
-        for ((rows, scales), values) in rows.zip(scales).zip(heads) {
-            let row = rows.chunks_exact_mut(self.head_dim.max(1)).nth(position);
-            if let (Some(row), Some(scale)) = (row, scales.get_mut(position)) {
+        let head_dim = self.head_dim.max(1);
+        for (head, values) in values.chunks_exact(head_dim).enumerate() {
+            let at = head * self.seq_len + position;
+            let row = self.rows.get_mut(at * head_dim..(at + 1) * head_dim);
+            if let (Some(row), Some(scale)) = (row, self.scales.get_mut(at)) {
                 *scale = store_row(values, unit, row);
             }
         }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use crate::{command, firmware, qemu, runner, setup, size::Size};
+use crate::{cli, command, firmware, qemu, runner, setup, size::Size};
 
 /// Where everything that the demo makes is kept.
 const FOLDER: &str = "demo";
@@ -56,7 +56,7 @@ impl Args {
 
         step(1, "set-up");
         setup::run()?;
-        let thumbformer = build_thumbformer()?;
+        let thumbformer = cli::build()?;
 
         step(2, "train");
         if let Some(code) = self.train(&thumbformer, &folder, &run)? {
@@ -102,7 +102,7 @@ impl Args {
         let mut host = Command::new(&thumbformer);
         host.arg("run").arg(&thumb).args(["--prompt", &self.prompt, "--max-tokens", &tokens]);
         host.args(["--temperature", "0.8", "--top-p", "0.9", "--seed", SEED, "--json"]);
-        let host: Written = serde_json::from_str(&command::output(&mut host)?)?;
+        let host = cli::Written::of(&mut host)?;
         eprintln!("digest of all logits: host {}, device {}", host.digest, report.digest);
 
         let inspect = command::output(Command::new(&thumbformer).arg("inspect").arg(&thumb).arg("--json"))?;
@@ -198,32 +198,11 @@ impl std::fmt::Display for Evaluation {
     }
 }
 
-/// What `thumbformer run --json` prints.
-#[derive(Debug, Deserialize)]
-struct Written {
-    digest: String,
-}
-
 /// What `thumbformer inspect --json` prints.
 #[derive(Debug, Deserialize)]
 struct Inspection {
     parameters: u64,
     bytes: u64,
-}
-
-/// Builds the command line and returns its path.
-fn build_thumbformer() -> Result<PathBuf> {
-    eprintln!("build    thumbformer");
-    firmware::executable(&command::output(command::cargo(".").args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "host-trainer",
-        "--message-format",
-        "json-render-diagnostics",
-    ]))?)
-    .context("cargo built no thumbformer")
 }
 
 fn step(number: u32, what: &str) {

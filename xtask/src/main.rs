@@ -7,6 +7,7 @@ use clap::Parser;
 
 mod bless;
 mod ci;
+mod cli;
 mod command;
 mod demo;
 mod firmware;
@@ -17,6 +18,7 @@ mod qemu;
 mod runner;
 mod setup;
 mod size;
+mod stories;
 mod test;
 
 /// The project's own commands

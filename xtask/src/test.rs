@@ -13,6 +13,7 @@ use crate::{
     command, firmware, float, golden,
     qemu::{self, Run},
     setup,
+    stories::Stories,
 };
 
 /// Runs every test, on the host and on every board
@@ -31,9 +32,18 @@ impl Args {
         let mut tally = Tally::default();
         host(&mut tally)?;
         tally.check("host story is the golden one", golden::host().and_then(|text| golden::check(&text)));
+        let stories = Stories::find()?;
         for board in boards {
             for (name, test) in BOARD_TESTS {
                 tally.check(&format!("{} {name}", board.name), test(board));
+            }
+            let name = format!("{} writes with stories260K what the host writes", board.name);
+            match &stories {
+                _ if !Stories::fits(board) => {}
+                Some(stories) => tally.check(&name, stories.check(board)),
+                None => tally
+                    .skipped
+                    .push(format!("{name}: no stories260k in THUMBFORMER_DATA or ../shared/data")),
             }
         }
         for name in &tally.skipped {

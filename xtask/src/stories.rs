@@ -1,0 +1,85 @@
+//! stories260K, a model that others trained, on the machines that it fits: the same bits as on the host.
+//!
+//! The model is no part of the project. It is looked for in THUMBFORMER_DATA, or in ../shared/data.
+
+use std::{
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use boards::Board;
+
+use crate::{
+    cli::{self, Written},
+    command, firmware, qemu,
+};
+
+/// Tokens written, greedily, from the begin token on.
+const TOKENS: &str = "100";
+/// The most instructions per token on the Cortex-M4; llama2.c in f32 takes 1,866,082.
+const CORTEX_M4: u32 = 750_000;
+
+/// The model, imported, and what the host writes with it.
+#[derive(Debug)]
+pub struct Stories {
+    model: PathBuf,
+    host: Written,
+}
+
+impl Stories {
+    /// Imports the model and runs it on the host; nothing where its data are not found.
+    pub fn find() -> Result<Option<Self>> {
+        let data = env::var_os("THUMBFORMER_DATA")
+            .map_or_else(|| command::root().join("../shared/data"), PathBuf::from)
+            .join("stories260k");
+        let (checkpoint, tokenizer) = (data.join("stories260K.bin"), data.join("tok512.bin"));
+        if !checkpoint.exists() {
+            return Ok(None);
+        }
+        let thumbformer = cli::build()?;
+        let model = command::root().join("target/stories260K.thumb");
+        cli::import_llama2c(&thumbformer, &checkpoint, &tokenizer, &model)?;
+        let mut run = Command::new(&thumbformer);
+        run.arg("run").arg(&model).args(["--temperature", "0", "--max-tokens", TOKENS, "--json"]);
+        let host = Written::of(&mut run)?;
+        Ok(Some(Self { model, host }))
+    }
+
+    /// Whether the model fits a board.
+    pub fn fits(board: &Board) -> bool {
+        board.flash.len() >= 384 * 1024 && board.ram.len() >= 256 * 1024
+    }
+
+    /// The board writes the same as the host, with the same digest, and within the instructions that we promise.
+    pub fn check(&self, board: &Board) -> Result<()> {
+        let model: &Path = &self.model;
+        let env = [("THUMBFORMER_MODEL", model.as_os_str()), ("THUMBFORMER_TOKENS", OsStr::new(TOKENS))];
+        let elf = firmware::build(board, "story", &env)?;
+        let run = qemu::capture(board, &elf, b"\n", Duration::from_secs(300))?;
+        ensure!(run.exit_code == 0, "the exit code is {}; the log says {:#?}", run.exit_code, run.logs);
+        let (report, host) = (run.report()?, &self.host);
+        println!("stories260K on {}: {} instructions per token", board.name, report.decode);
+        ensure!(
+            (report.digest.as_str(), report.tokens as usize) == (&host.digest, host.tokens.len()),
+            "{} tokens with digest {}, but the host has {} with {}",
+            report.tokens,
+            report.digest,
+            host.tokens.len(),
+            host.digest
+        );
+        let output = String::from_utf8_lossy(&run.output);
+        ensure!(output.trim_end() == host.text.trim_end(), "wrote {output:?}, but the host {:?}", host.text);
+        if board.core == "Cortex-M4F" {
+            ensure!(
+                report.decode <= CORTEX_M4,
+                "{} instructions per token, wanted {CORTEX_M4}",
+                report.decode
+            );
+        }
+        Ok(())
+    }
+}
