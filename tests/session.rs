@@ -275,6 +275,19 @@ fn with_pending(session: &mut Session<'_>) -> Token {
 }
 
 #[test]
+fn what_the_session_wrote_needs_a_place_too() {
+    let file = model_file(LLAMA, 7);
+    let model = file.model();
+    let mut memory = workspace(&model);
+    let mut session = memory.session(&model);
+    let pending = with_pending(&mut session);
+    let full = Error::ContextFull { seq_len: SEQ_LEN };
+    assert_eq!(session.prefill(&prompt(SEQ_LEN - 4)), Err(full));
+    session.prefill(&prompt(SEQ_LEN - 5)).unwrap();
+    assert_eq!(session.history(), [&prompt(4)[..], &[pending], &prompt(SEQ_LEN - 5)].concat());
+}
+
+#[test]
 fn slices_may_be_dropped_anywhere() {
     let file = model_file(LLAMA, 7);
     let model = file.model();

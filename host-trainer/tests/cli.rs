@@ -327,7 +327,7 @@ fn an_interrupted_training_goes_on() {
     place.refuses("train --corpus @text.txt -o @run --steps 1", &["run: found a run"]);
     place.write("other.txt", "a quite different text altogether. ".repeat(200).as_bytes());
     let before = fs::read(place.path("run/state.safetensors")).unwrap();
-    let other = ["train", "--corpus", &place.arg("other.txt"), "-o", &run, "--resume"];
+    let other = ["train", "--corpus", &place.arg("other.txt"), "-o", &run, "--resume", "--steps", "1"];
     let output = Command::new(env!("CARGO_BIN_EXE_thumbformer")).args(other).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("found another tokenizer"));

@@ -46,7 +46,7 @@ fn compare(model: &Model, options: &Options) -> Difference {
 const A8: Options =
     Options { input: |_| InputWidth::A8, fold_gains: false, equalize: true, headroom: 8, seq_len: None };
 
-const SHAPES: [(&str, &str); 5] = [
+const SHAPES: [(&str, &str); 6] = [
     (
         "Llama",
         "dim = 32\nhidden_dim = 86\nn_layers = 3\nn_heads = 4\nn_kv_heads = 2\nvocab_size = 270\nseq_len = 48\n",
@@ -65,6 +65,10 @@ const SHAPES: [(&str, &str); 5] = [
         "odd Llama",
         "dim = 30\nhidden_dim = 13\nn_layers = 2\nn_heads = 5\nn_kv_heads = 5\nvocab_size = 261\nseq_len = 37\n\
          activation = 'gelu'\ntied = false\n",
+    ),
+    (
+        "long",
+        "dim = 16\nhidden_dim = 8\nn_layers = 1\nn_heads = 2\nn_kv_heads = 1\nvocab_size = 259\nseq_len = 300\n",
     ),
     (
         "mixed",
