@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::{
-    command::{call, cargo},
+    command::{call, cargo, succeeds},
     firmware, setup, test,
 };
 
-/// Checks formatting, lints and documentation, then runs every test
+/// Checks formatting, lints, documentation and licences, then runs every test
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -34,6 +34,19 @@ impl Args {
                     .env("RUSTDOCFLAGS", "-D warnings"),
             )?;
         }
+        licences()?;
         test::Args::default().run()
     }
+}
+
+/// Licences and sources of everything that we depend on, by cargo-deny where it is installed.
+fn licences() -> Result<()> {
+    if !succeeds(cargo(".").args(["deny", "--version"])) {
+        eprintln!("skipped: cargo-deny is not installed, so licences and sources are not checked");
+        return Ok(());
+    }
+    for folder in [".", "firmware"] {
+        call(cargo(folder).args(["deny", "check", "bans", "licenses", "sources"]))?;
+    }
+    Ok(())
 }

@@ -11,7 +11,12 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use crate::{cli, command, firmware, qemu, runner, setup, size::Size};
+use crate::{
+    cli, command, firmware,
+    qemu::{self, Event},
+    runner, setup,
+    size::Size,
+};
 
 /// Where everything that the demo makes is kept.
 const FOLDER: &str = "demo";
@@ -94,7 +99,12 @@ impl Args {
             ],
         )?;
         let line = format!("{}\n", self.prompt);
-        let device = qemu::watch(board, &elf, line.as_bytes(), Duration::from_secs(600), runner::print)?;
+        let device =
+            qemu::watch(board, &elf, line.as_bytes(), Duration::from_secs(600), |event| match event {
+                // The table at the end tells it better.
+                Event::Log(log) if log.message.starts_with("report ") => {}
+                event => runner::print(event),
+            })?;
         ensure!(device.exit_code == 0, "the firmware failed with exit code {}", device.exit_code);
         let report = device.report()?;
 

@@ -48,6 +48,12 @@ pub fn check(found: &str) -> Result<()> {
     Ok(())
 }
 
+/// What the file says is written.
+pub fn written() -> Result<String> {
+    let text = fs::read_to_string(root().join(FILE)).with_context(|| format!("cannot read {FILE}"))?;
+    Ok(text.split("\n--\n").next().unwrap_or_default().to_owned())
+}
+
 /// Makes this the file.
 pub fn bless(text: &str) -> Result<()> {
     let path = root().join(FILE);

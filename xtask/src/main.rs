@@ -15,6 +15,7 @@ mod float;
 mod golden;
 mod machines;
 mod qemu;
+mod readme;
 mod runner;
 mod setup;
 mod size;

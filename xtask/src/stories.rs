@@ -30,16 +30,24 @@ pub struct Stories {
     host: Written,
 }
 
+/// Said where the data are not found.
+pub const MISSING: &str = "no stories260k in THUMBFORMER_DATA or ../shared/data";
+
+/// The checkpoint and its tokenizer, where they are found.
+pub fn data() -> Option<(PathBuf, PathBuf)> {
+    let folder = env::var_os("THUMBFORMER_DATA")
+        .map_or_else(|| command::root().join("../shared/data"), PathBuf::from)
+        .join("stories260k");
+    let (checkpoint, tokenizer) = (folder.join("stories260K.bin"), folder.join("tok512.bin"));
+    (checkpoint.exists() && tokenizer.exists()).then_some((checkpoint, tokenizer))
+}
+
 impl Stories {
     /// Imports the model and runs it on the host; nothing where its data are not found.
     pub fn find() -> Result<Option<Self>> {
-        let data = env::var_os("THUMBFORMER_DATA")
-            .map_or_else(|| command::root().join("../shared/data"), PathBuf::from)
-            .join("stories260k");
-        let (checkpoint, tokenizer) = (data.join("stories260K.bin"), data.join("tok512.bin"));
-        if !checkpoint.exists() {
+        let Some((checkpoint, tokenizer)) = data() else {
             return Ok(None);
-        }
+        };
         let thumbformer = cli::build()?;
         let model = command::root().join("target/stories260K.thumb");
         cli::import_llama2c(&thumbformer, &checkpoint, &tokenizer, &model)?;

@@ -12,8 +12,8 @@ use boards::Board;
 use crate::{
     command, firmware, float, golden,
     qemu::{self, Run},
-    setup,
-    stories::Stories,
+    readme, setup,
+    stories::{self, Stories},
 };
 
 /// Runs every test, on the host and on every board
@@ -32,6 +32,7 @@ impl Args {
         let mut tally = Tally::default();
         host(&mut tally)?;
         tally.check("host story is the golden one", golden::host().and_then(|text| golden::check(&text)));
+        readme_commands(&mut tally)?;
         let stories = Stories::find()?;
         for board in boards {
             for (name, test) in BOARD_TESTS {
@@ -41,9 +42,7 @@ impl Args {
             match &stories {
                 _ if !Stories::fits(board) => {}
                 Some(stories) => tally.check(&name, stories.check(board)),
-                None => tally
-                    .skipped
-                    .push(format!("{name}: no stories260k in THUMBFORMER_DATA or ../shared/data")),
+                None => tally.skipped.push(format!("{name}: {}", stories::MISSING)),
             }
         }
         for name in &tally.skipped {
@@ -126,6 +125,18 @@ impl Tally {
             _ => {}
         }
     }
+}
+
+/// The commands of the README, one after the other.
+fn readme_commands(tally: &mut Tally) -> Result<()> {
+    let folder = readme::folder()?;
+    for example in readme::examples()? {
+        match example.obstacle() {
+            None => tally.check(&example.to_string(), example.run(&folder)),
+            Some(obstacle) => tally.skipped.push(format!("{example}: {obstacle}")),
+        }
+    }
+    Ok(())
 }
 
 type BoardTest = fn(&Board) -> Result<()>;

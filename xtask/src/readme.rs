@@ -1,0 +1,98 @@
+//! The README's commands, as they are written there, on a little text and for a short time.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{command, golden, stories};
+
+/// A command of the README.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    line: String,
+}
+
+impl std::fmt::Display for Example {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "README: {}", self.line)
+    }
+}
+
+/// The commands of the README, in their order, but for xtask's own: these are what runs here.
+pub fn examples() -> Result<Vec<Example>> {
+    let text = fs::read_to_string(command::root().join("README.md"))?;
+    Ok(parse(&text))
+}
+
+fn parse(text: &str) -> Vec<Example> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        match line.strip_prefix("```") {
+            Some(language) => inside = language == "sh",
+            None if inside && !line.starts_with("cargo xtask") && !line.is_empty() => {
+                lines.push(Example { line: line.to_owned() });
+            }
+            None => {}
+        }
+    }
+    lines
+}
+
+/// A folder under target/ with what the commands read, so that the aliases of the repository hold there.
+pub fn folder() -> Result<PathBuf> {
+    let folder = command::root().join("target/readme");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let text = fs::read_to_string(command::root().join("docs/numerics.md"))?;
+    fs::write(folder.join("my.txt"), text)?;
+    if let Some((checkpoint, tokenizer)) = stories::data() {
+        fs::copy(checkpoint, folder.join("stories260K.bin"))?;
+        fs::copy(tokenizer, folder.join("tok512.bin"))?;
+    }
+    Ok(folder)
+}
+
+impl Example {
+    /// Why it cannot be run here, if that is so.
+    pub fn obstacle(&self) -> Option<&'static str> {
+        (self.line.contains("stories260K.bin") && stories::data().is_none()).then_some(stories::MISSING)
+    }
+
+    /// Runs it in the folder and expects success; firmware runs in the repository and writes the golden text.
+    pub fn run(&self, folder: &std::path::Path) -> Result<()> {
+        // Minutes are for people.
+        let line = self.line.replace("--minutes 5", "--steps 30");
+        let firmware = line.starts_with("cd firmware");
+        let mut shell = if cfg!(windows) { Command::new("cmd") } else { Command::new("sh") };
+        shell.arg(if cfg!(windows) { "/C" } else { "-c" }).arg(&line);
+        shell.current_dir(if firmware { command::root() } else { folder });
+        let output = shell.output().with_context(|| format!("cannot start {line}"))?;
+        ensure!(
+            output.status.success(),
+            "`{line}` failed ({}):\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        if firmware {
+            let golden = golden::written()?;
+            let found = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+            ensure!(found == golden, "`{line}` wrote {found:?}, wanted {golden:?}");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_shell_blocks_are_commands() {
+        let text = "a\n```sh\ncargo xtask test\ncargo b\n```\nc\n```rust\nd\n```\n```sh\n\ne\n```\n";
+        let lines: Vec<_> = parse(text).into_iter().map(|e| e.line).collect();
+        assert_eq!(lines, ["cargo b", "e"]);
+    }
+}
