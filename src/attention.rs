@@ -57,8 +57,8 @@ pub fn attend(
     for kv_head in 0..n_kv_heads {
         let (key_rows, key_scales) = keys.head(kv_head, len);
         let (value_rows, value_scales) = values.head(kv_head, len);
-        // Scale bytes are in the order of their exponents.
-        let (_, largest) = step(value_scales.iter().fold(0, |m, &s| m.max(s)));
+        let key_exponent = largest_exponent(key_scales);
+        let value_exponent = largest_exponent(value_scales);
         for head in kv_head * group..(kv_head + 1) * group {
             let part = head * head_dim..(head + 1) * head_dim;
             let (Some(query), Some(out)) = (queries.get_mut(part.clone()), out.get_mut(part)) else {
@@ -66,27 +66,32 @@ pub fn attend(
             };
             kernel::arrange(query);
             kernel::matvec(key_rows, query, scores);
-            let (max, fraction) = to_base_two(scores, head_dim, 2 * frac - unit, key_scales);
+            let (max, fraction) = to_base_two(scores, head_dim, 2 * frac - unit, key_scales, key_exponent);
             let sum = exponentiate(scores, max, fraction);
-            weigh(scores, value_scales, largest + 6 + long, weights);
+            weigh(scores, value_scales, value_exponent + 6 + long, weights);
             out.fill(0);
             kernel::add_weighted_rows(value_rows, head_dim, weights, out);
-            divide(out, sum, largest, long);
+            divide(out, sum, value_exponent, long);
         }
     }
+}
+
+/// The largest exponent of the steps; scale bytes are in its order.
+fn largest_exponent(scales: &[u8]) -> u32 {
+    scales.iter().fold(0, |m: u32, &s| m.max(u32::from(s))) >> 4
 }
 
 // The loops below stay functions of their own: inlined into one another they spill registers.
 
 /// Dot products of a query with int8 keys to logarithms to base two; returns the largest, and how many
 /// fraction bits they have: at most 16 and as many as leave every shift to the right. `frac` is that of the
-/// products before the keys' steps.
+/// products before the keys' steps, whose largest exponent is `largest`.
 #[inline(never)]
-fn to_base_two(scores: &mut [i32], head_dim: usize, frac: i32, scales: &[u8]) -> (i32, u32) {
+fn to_base_two(scores: &mut [i32], head_dim: usize, frac: i32, scales: &[u8], largest: u32) -> (i32, u32) {
     // |dot| < 2^22 head_dim; four bits less of head_dim leave room for the 5 bits of the key's mantissa.
     let narrowing = ceil_log2(head_dim).saturating_sub(4);
-    let fraction = (frac - narrowing as i32 - 15).clamp(0, 16);
-    let base = (frac - narrowing as i32 - fraction).clamp(15, 47) as u32;
+    let fraction = (frac - narrowing as i32 - largest as i32).clamp(0, 16);
+    let base = (frac - narrowing as i32 - fraction).clamp(largest as i32, 47) as u32;
     // A shift to the right by base - exponent in two, the first of which is the same for all and rounds down;
     // from 32 on the result is 0. The product is at most 16 * 127 * 2^15 * 31 < 2^31 - 2^15.
     let rounded = base.min(16);
@@ -165,8 +170,12 @@ mod tests {
 
     #[test]
     fn attention_is_near_the_real_one() {
-        let (frac, seq_len) = (18, 1200);
-        for (head_dim, len) in [(8, 1), (8, 50), (12, 700), (64, 1200)] {
+        let seq_len = 1200;
+        // The same numbers with many and with few fraction bits.
+        let shapes = [(8, 1), (8, 50), (12, 700), (64, 1200)];
+        for (frac, (head_dim, len)) in [18, 11].into_iter().flat_map(|frac| shapes.map(|shape| (frac, shape)))
+        {
+            let unit = frac - 12;
             let noise = |i: usize, j: usize| ((i * 7919 + j * 104_729 + i * j * 31) % 2001) as i32 - 1000;
             let (mut kr, mut ks) = (vec![0i8; seq_len * head_dim], vec![0u8; seq_len]);
             let (mut vr, mut vs) = (kr.clone(), ks.clone());
@@ -176,8 +185,8 @@ mod tests {
                 let row = |seed: usize| -> Vec<i16> {
                     (0..head_dim).map(|c| (noise(p + seed, c) * (1 + (p % 5) as i32)) as i16).collect()
                 };
-                keys.store(p, &row(1), 6);
-                values.store(p, &row(77), 7);
+                keys.store(p, &row(1), unit);
+                values.store(p, &row(77), unit + 1);
             }
             let real = |cache: &Cache<'_>| -> Vec<Vec<f64>> {
                 let (rows, scales) = cache.head(0, len);
@@ -197,11 +206,11 @@ mod tests {
                 let natural = queries.clone();
                 let (scores, weights) = (&mut vec![0; seq_len], &mut vec![0; seq_len]);
                 let scratch = Scratch { scores, weights };
-                attend(&mut queries, 6, frac, (&keys, &values), len, scratch, &mut out);
+                attend(&mut queries, unit, frac, (&keys, &values), len, scratch, &mut out);
                 let (k, v) = (real(&keys), real(&values));
                 let peak = v.iter().flatten().fold(0f64, |m, v| m.max(v.abs()));
                 for (q, out) in natural.chunks(head_dim).zip(out.chunks(head_dim)) {
-                    let q: Vec<f64> = q.iter().map(|&q| f64::from(q) * 2f64.powi(6 - frac)).collect();
+                    let q: Vec<f64> = q.iter().map(|&q| f64::from(q) * 2f64.powi(unit - frac)).collect();
                     for (got, wanted) in out.iter().zip(exact(&q, &k, &v)) {
                         let got = f64::from(*got) * 2f64.powi(-frac);
                         assert!(

@@ -86,8 +86,9 @@ pub fn attend(
 ) -> Vec<Int> {
     let g = 2 * frac - unit;
     let n = (clog2(query.len() as Int) - 4).max(0);
-    let f = (g - n - 15).clamp(0, 16);
-    let base = (g - n - f).clamp(15, 100);
+    let z = keys.iter().map(Row::exponent).max().expect("there is a position");
+    let f = (g - n - z).clamp(0, 16);
+    let base = (g - n - f).clamp(z, 100);
     let score = |key: &Row| {
         let dot = i32_range(key.elements.iter().zip(query).map(|(k, q)| k * q).sum());
         let narrow = within(pow2(26), round_shift(dot, n));
