@@ -28,8 +28,8 @@
 //!
 //! The *weights* are what training left: [`Model`] borrows them from flash, frozen. The *context window* is what
 //! the model reads now, the prompt and its own tokens fed back: [`Session`] holds it as the KV cache in a
-//! [`Workspace`], and [`Session::slide`] decides what goes when it is full. A third, the recurrent state of
-//! models that need no window, is not here yet.
+//! [`Workspace`], and [`Session::slide`] decides what goes when it is full. (Recurrent models have a third,
+//! their state; decoders with attention need none.)
 //!
 //! # From the prompt to the next token
 //!

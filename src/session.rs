@@ -148,10 +148,12 @@ impl<'a> Session<'a> {
         if first + last >= seq_len {
             return Err(Error::ContextFull { seq_len });
         }
-        self.memory.history.copy_within(self.position - last..self.position, first);
+        let skipped = self.position - first - last;
         self.position = 0;
         for i in 0..first + last {
-            let token = self.memory.history.get(i).copied().unwrap_or_default();
+            // Feeding writes the history at i, which is never beyond what is read.
+            let from = if i < first { i } else { i + skipped };
+            let token = self.memory.history.get(from).copied().unwrap_or_default();
             self.feed(token, i + 1 == first + last);
         }
         Ok(())

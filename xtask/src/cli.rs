@@ -12,10 +12,9 @@ use crate::{command, firmware};
 
 /// Builds the command line and returns its path.
 pub fn build() -> Result<PathBuf> {
-    eprintln!("build    thumbformer");
+    eprintln!("build    thumbformer (a minute or two where it was never built)");
     firmware::executable(&command::output(command::cargo(".").args([
         "build",
-        "--quiet",
         "--release",
         "--package",
         "host-trainer",

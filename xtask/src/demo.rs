@@ -15,7 +15,7 @@ use crate::{
     cli, command, firmware,
     qemu::{self, Event},
     runner, setup,
-    size::Size,
+    size::{Size, thousands},
 };
 
 /// Where everything that the demo makes is kept.
@@ -55,6 +55,8 @@ impl Args {
     /// Runs the demo.
     pub fn run(&self) -> Result<ExitCode> {
         let started = Instant::now();
+        let line = qemu::line(&self.prompt)?;
+        ensure!(self.tokens > 0, "--tokens: found 0, wanted at least 1");
         let folder = command::root().join(FOLDER).join(self.name()?);
         let (run, thumb) = (folder.join("run"), folder.join("model.thumb"));
         let checkpoint = run.join("model.safetensors");
@@ -98,7 +100,6 @@ impl Args {
                 ("THUMBFORMER_SEED", OsStr::new(SEED)),
             ],
         )?;
-        let line = format!("{}\n", self.prompt);
         let device =
             qemu::watch(board, &elf, line.as_bytes(), Duration::from_secs(600), |event| match event {
                 // The table at the end tells it better.
@@ -130,6 +131,7 @@ impl Args {
         row("validation loss, int8", &format!("{int8} ({:+.2} %)", 100.0 * (int8.loss / f32.loss - 1.0)));
         row("digest host = digest device", if same { "yes, the same bits" } else { "NO" });
         row("wall time", &format!("{:.0} s", started.elapsed().as_secs_f64()));
+        println!("\nmore of it: cargo thumbformer run {} --prompt \"..\"", thumb.display());
         if !same {
             bail!("host and device computed different logits: {} and {}", host.digest, report.digest);
         }
@@ -161,7 +163,10 @@ impl Args {
             fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
         if done.exists() {
-            eprintln!("trained already, in {}; --again trains anew", run.display());
+            eprintln!(
+                "trained already, in {}; --again trains anew, for another text in the same place",
+                run.display()
+            );
             return Ok(None);
         }
         let mut train = Command::new(thumbformer);
@@ -188,7 +193,12 @@ impl Args {
                 eprintln!("the checkpoint is in {}; the same command goes on from there", run.display());
                 Ok(Some(ExitCode::from(130)))
             }
-            Some(code) => Ok(Some(ExitCode::from(u8::try_from(code).unwrap_or(2)))),
+            Some(code) => {
+                if run.exists() {
+                    eprintln!("--again forgets {} and trains anew", run.display());
+                }
+                Ok(Some(ExitCode::from(u8::try_from(code).unwrap_or(2))))
+            }
             None => bail!("the trainer was ended by a signal"),
         }
     }
@@ -221,26 +231,4 @@ fn step(number: u32, what: &str) {
 
 fn row(name: &str, value: &str) {
     println!("{name:34}{value}");
-}
-
-/// A number with its thousands apart.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn thousands_are_apart() {
-        let texts = [0, 999, 1_000, 1_234_567].map(super::thousands);
-        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
-    }
 }

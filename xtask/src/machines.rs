@@ -2,7 +2,10 @@
 
 use anyhow::{Result, ensure};
 
-use crate::{firmware, golden, qemu, size::Size};
+use crate::{
+    firmware, golden, qemu,
+    size::{Size, thousands},
+};
 
 /// Runs the story on every board and prints the README's table of machines
 #[derive(Debug, clap::Args)]
@@ -24,10 +27,10 @@ impl Args {
                 board.name,
                 board.core,
                 report.kernel,
-                report.prefill,
-                report.decode,
-                report.stack,
-                Size::of(&elf)?.flash
+                thousands(report.prefill.into()),
+                thousands(report.decode.into()),
+                thousands(report.stack.into()),
+                thousands(Size::of(&elf)?.flash)
             );
         }
         Ok(())

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use boards::Board;
 use defmt_decoder::{DecodeError, Table};
 
@@ -73,6 +73,14 @@ pub fn run(
         let status = qemu.0.wait()?;
         status.code().ok_or_else(|| anyhow!("{}: QEMU was ended by a signal", board.name))
     })
+}
+
+/// What the serial port is sent for a prompt: a line. One that the firmware would cut is refused.
+pub fn line(prompt: &str) -> Result<String> {
+    let len = prompt.len();
+    ensure!(len <= app::MAX_PROMPT, "prompt: found {len} bytes, wanted at most {}", app::MAX_PROMPT);
+    ensure!(!prompt.contains('\n'), "prompt: found a line break, wanted one line");
+    Ok(format!("{prompt}\n"))
 }
 
 /// What a program did.

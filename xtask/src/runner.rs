@@ -35,7 +35,7 @@ impl Args {
         let code = qemu::run(
             self.board()?,
             &self.elf,
-            format!("{}\n", self.prompt).as_bytes(),
+            qemu::line(&self.prompt)?.as_bytes(),
             Duration::from_secs(self.limit),
             |event| print(&event),
         )?;
