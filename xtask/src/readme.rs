@@ -65,7 +65,7 @@ impl Example {
     pub fn run(&self, folder: &std::path::Path) -> Result<()> {
         // Minutes are for people.
         let line = self.line.replace("--minutes 5", "--steps 30");
-        let firmware = line.starts_with("cd firmware");
+        let firmware = line.starts_with("(cd firmware");
         let mut shell = if cfg!(windows) { Command::new("cmd") } else { Command::new("sh") };
         shell.arg(if cfg!(windows) { "/C" } else { "-c" }).arg(&line);
         shell.current_dir(if firmware { command::root() } else { folder });
