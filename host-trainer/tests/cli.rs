@@ -219,6 +219,12 @@ fn exports_are_written_whole_or_not_at_all() {
     export("@tiny.safetensors -o @folder", &["folder: found a folder, wanted a file"]);
     export("@mute.safetensors -o @new.thumb", &["mute.safetensors: found no tokenizer, wanted one"]);
     export("@odd.safetensors -o @new.thumb", &["no runtime would take the model: truncated"]);
+    let input = "found an input, wanted another file to write";
+    export("@tiny.safetensors -o @tiny.safetensors", &["tiny.safetensors: ", input]);
+    export("@tiny.safetensors -o @folder/../tiny.safetensors", &[input]);
+    export("@tiny.safetensors --calibration @stream.u16 -o @stream.u16", &["stream.u16: ", input]);
+    place.write("twin.thumb.partial", &fs::read(place.path("tiny.safetensors")).unwrap());
+    export("@twin.thumb.partial -o @twin.thumb", &["twin.thumb: ", input]);
     export("@cut.safetensors -o @tiny.thumb", &["cut.safetensors: not a checkpoint"]);
     export("@tiny.safetensors -o @new.thumb --context 25", &["context: found 25 positions, wanted 1 to 24"]);
     export("@tiny.safetensors -o @new.thumb --calibration @odd.u16", &["odd.u16: found 3 bytes"]);
@@ -251,6 +257,11 @@ fn imports_are_written_whole_or_not_at_all() {
     import("@nowhere --tokenizer @tok.bin -o @new.thumb", &["nowhere: "]);
     import("@model.bin --tokenizer @tok.bin -o @text.txt/new.thumb", &["cannot be written"]);
     import("@model.bin --tokenizer @tok.bin -o @new.safetensors", &["wanted another extension"]);
+    let input = "found an input, wanted another file to write";
+    import("@model.bin --tokenizer @tok.bin -o @model.bin", &["model.bin: ", input]);
+    import("@model.bin --tokenizer @tok.bin -o @tok.bin", &["tok.bin: ", input]);
+    place.write("same.safetensors", &bin);
+    import("@same.safetensors --tokenizer @tok.bin -o @same.thumb", &["same.safetensors: ", input]);
     fs::create_dir(place.path("new.safetensors")).unwrap();
     import("@model.bin --tokenizer @tok.bin -o @new.thumb", &["new.safetensors: found a folder"]);
     fs::remove_dir(place.path("new.safetensors")).unwrap();

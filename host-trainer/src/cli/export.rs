@@ -40,7 +40,9 @@ pub struct Choices {
 
 impl Args {
     pub fn run(self) -> Result<()> {
-        check_output(&self.output)?;
+        let inputs: Vec<&Path> =
+            [&self.checkpoint].into_iter().chain(&self.calibration).map(|p| p.as_path()).collect();
+        check_output(&self.output, &inputs)?;
         let checkpoint = checkpoint::load(&self.checkpoint)?;
         let tokenizer = checkpoint
             .tokenizer

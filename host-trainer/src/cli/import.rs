@@ -47,8 +47,9 @@ impl Llama2c {
             "{}: found the name of the f32 twin, wanted another extension, such as .thumb",
             self.output.display()
         );
-        check_output(&self.output)?;
-        check_output(&twin)?;
+        for output in [&self.output, &twin] {
+            check_output(output, &[&self.checkpoint, &self.tokenizer])?;
+        }
         let model = llama2c::read(&self.checkpoint)?;
         let tokenizer = llama2c_tokenizer::read(&self.tokenizer)?;
         let bytes = std::fs::read(&self.checkpoint).context("the checkpoint")?;

@@ -22,7 +22,8 @@ pub fn check_folder(path: &Path, resume: bool) -> Result<()> {
         );
     }
     let existing = path.ancestors().find(|place| place.exists()).unwrap_or(Path::new("."));
-    check_output(&existing.join(CONFIG)).with_context(|| format!("{}: no place for a run", path.display()))
+    check_output(&existing.join(CONFIG), &[])
+        .with_context(|| format!("{}: no place for a run", path.display()))
 }
 
 /// A run's files.
