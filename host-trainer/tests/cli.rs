@@ -268,6 +268,13 @@ fn imports_are_written_whole_or_not_at_all() {
     let [model, tokenizer, new] = ["model.bin", "tok.bin", "new.thumb"].map(|name| place.arg(name));
     thumbformer(&["import", "llama2c", &model, "--tokenizer", &tokenizer, "-o", &new]);
     assert!(place.path("new.thumb").is_file() && place.path("new.safetensors").is_file());
+
+    // The twin may be written again, but takes no other file's place.
+    thumbformer(&["import", "llama2c", &model, "--tokenizer", &tokenizer, "-o", &new]);
+    let other = "found another file, wanted none or the f32 twin of ";
+    import("@model.bin --tokenizer @tok.bin -o @tiny.thumb", &["tiny.safetensors: ", other, "model.bin"]);
+    place.write("picture.safetensors", b"no checkpoint");
+    import("@model.bin --tokenizer @tok.bin -o @picture.thumb", &["picture.safetensors: ", other]);
 }
 
 #[test]
