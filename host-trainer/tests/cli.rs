@@ -152,14 +152,20 @@ fn other_files_are_no_models() {
     let magic = ["picture.png: ", "bad magic: found \"\\x89PNG\", wanted \"THMB\""];
     place.refuses("run @picture.png", &magic);
     place.refuses("inspect @picture.png", &magic);
-    place.refuses("inspect @tiny.safetensors", &["tiny.safetensors: bad magic"]);
+    for command in ["run", "inspect"] {
+        let parts = ["tiny.safetensors: found a checkpoint, wanted a model file", "`thumbformer export`"];
+        place.refuses(&format!("{command} @tiny.safetensors"), &parts);
+    }
     place.refuses(
         "eval @picture.png --tokens @stream.u16",
         &["picture.png: wrong magic", "wanted a model file"],
     );
     place.refuses("eval @void --tokens @stream.u16", &["void: wrong magic: found \"\""]);
     place.refuses("export @picture.png -o @new.thumb", &["picture.png: not a checkpoint"]);
-    place.refuses("export @tiny.thumb -o @new.thumb", &["tiny.thumb: not a checkpoint"]);
+    place.refuses(
+        "export @tiny.thumb -o @new.thumb",
+        &["tiny.thumb: found a model file, wanted a checkpoint"],
+    );
     for command in ["run @nowhere", "inspect @nowhere", "eval @nowhere --tokens @stream.u16"] {
         place.refuses(command, &["cannot read ", "nowhere"]);
     }
@@ -207,6 +213,32 @@ fn a_prompt_fits_the_context() {
     place.refuses(&prompt(100_000), &["found 100001 tokens, wanted at most 24"]);
     let tiny = place.arg("tiny.thumb");
     thumbformer(&["run", &tiny, "--max-tokens", "1", "--prompt", &"x".repeat(23)]);
+}
+
+#[test]
+fn generation_refuses_what_is_out_of_range() {
+    let place = Place::new("cli-ranges");
+    let run = |flags: &str, parts: &[&str]| place.refuses(&format!("run @tiny.thumb {flags}"), parts);
+    run("--temperature -1", &["--temperature: found -1, wanted 0 or more"]);
+    run("-t inf", &["--temperature: found inf, wanted 0 or more"]);
+    run("--temperature nan", &["--temperature: found NaN"]);
+    run("--top-p 1.5", &["--top-p: found 1.5, wanted 0 to 1"]);
+    run("--top-p -0.5", &["--top-p: found -0.5, wanted 0 to 1"]);
+    run("--min-p nan", &["--min-p: found NaN, wanted 0 to 1"]);
+    run("--min-p 2", &["--min-p: found 2, wanted 0 to 1"]);
+    run("--repetition-penalty 0", &["--repetition-penalty: found 0, wanted a positive number"]);
+    run("--repetition-penalty -1", &["--repetition-penalty: found -1"]);
+    run("--top-k 0", &["--top-k: found 0, wanted at least 1"]);
+    run("--keep-going 12", &["--keep-going: found 12, wanted less than 12"]);
+    let tiny = place.arg("tiny.thumb");
+    thumbformer(&["run", &tiny, "--keep-going", "11", "-n", "40", "--top-p", "1", "--min-p", "0"]);
+}
+
+#[test]
+fn inspection_ends_with_its_last_line() {
+    let place = Place::new("cli-inspect");
+    let text = thumbformer(&["inspect", &place.arg("tiny.thumb")]);
+    assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `thumbformer export`
 
-use super::read_tokens;
-use crate::checkpoint::{self, Info, check_output, write_atomically};
+use super::{read_checkpoint, read_tokens};
+use crate::checkpoint::{Info, check_output, write_atomically};
 use crate::export::{Exported, Options, export};
 use crate::model::{Model, check_vocabulary};
 use anyhow::{Context, Result};
@@ -43,7 +43,7 @@ impl Args {
         let inputs: Vec<&Path> =
             [&self.checkpoint].into_iter().chain(&self.calibration).map(|p| p.as_path()).collect();
         check_output(&self.output, &inputs)?;
-        let checkpoint = checkpoint::load(&self.checkpoint)?;
+        let checkpoint = read_checkpoint(&self.checkpoint)?;
         let tokenizer = checkpoint
             .tokenizer
             .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;
