@@ -118,6 +118,9 @@ fn training_refuses_bad_choices_before_it_reads_the_text() {
     train("--heads 8 --kv-heads 3", &["n_heads: found 8, wanted a multiple of n_kv_heads (3)"]);
     train("--dim 1024 --heads 2 --kv-heads 2", &["no model file can hold this shape", "head_dim = 512"]);
     train("--steps 0", &["steps: found 0, wanted at least 1"]);
+    train("--minutes -1", &["minutes: found -1, wanted a positive number"]);
+    train("--learning-rate -1", &["learning_rate: found -1, wanted a positive number"]);
+    train("--held-out -1", &["found -1, wanted more than 0 and less than 1"]);
     train("--minutes nan", &["minutes: found NaN, wanted a positive number"]);
     train("--held-out 1", &["--held-out: found 1, wanted more than 0 and less than 1"]);
     train("--resume", &["run: found no run to resume"]);
@@ -125,6 +128,17 @@ fn training_refuses_bad_choices_before_it_reads_the_text() {
     fs::create_dir(place.path("old")).unwrap();
     place.write("old/state.safetensors", b"dear");
     place.refuses("train --corpus @nowhere.txt -o @old", &["old: found a run"]);
+    for (folder, file) in [("older", "model.safetensors"), ("oldest", "valid.u16")] {
+        fs::create_dir(place.path(folder)).unwrap();
+        place.write(&format!("{folder}/{file}"), b"dear");
+        let parts = [folder, "found a run, wanted an empty folder or --resume"];
+        place.refuses(&format!("train --corpus @nowhere.txt -o @{folder}"), &parts);
+    }
+    // What an early end leaves is no run.
+    fs::create_dir(place.path("early")).unwrap();
+    place.write("early/config.toml", b"");
+    place.write("early/metrics.jsonl", b"");
+    place.refuses("train --corpus @nowhere.txt -o @early", &["nowhere.txt: no such file"]);
 }
 
 #[test]
@@ -361,7 +375,7 @@ fn an_interrupted_training_goes_on() {
     };
 
     let first = [&shape[..], &small, &["--steps", "1000000"]].concat();
-    let mut child = train(&first).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let child = train(&first).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while steps().len() < 3 {
         assert!(started.elapsed() < Duration::from_secs(60), "training does not start");
@@ -369,8 +383,12 @@ fn an_interrupted_training_goes_on() {
     }
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
     let done = steps().len() as u64;
+    let told = String::from_utf8(output.stderr).unwrap();
+    let goes_on = format!("interrupted after {done} steps; to go on: thumbformer train --resume -o {run}");
+    assert!(told.ends_with(&format!("{goes_on}\n")) && told.matches("interrupted").count() == 1, "{told}");
     checkpoint::load(&place.path("run/model.safetensors")).unwrap();
 
     // Neither a new run nor another text may take its place.
@@ -382,6 +400,21 @@ fn an_interrupted_training_goes_on() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("found another tokenizer"));
     assert_eq!(fs::read(place.path("run/state.safetensors")).unwrap(), before);
+
+    // What is refused leaves the run as it was.
+    let refuses = |flags: &[&str], part: &str| {
+        let before = place.files();
+        let output = train(&[&["--resume"], flags].concat()).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.lines().last().unwrap().contains(part), "{error}, wanted {part:?}");
+        assert!(place.files() == before, "{flags:?}: files have changed");
+    };
+    refuses(&["--seed", "7"], "seed: found 42 in the state, wanted 7");
+    refuses(&["--dim", "16"], "found another [model]");
+    refuses(&["--steps", &done.to_string()], &format!("found {done}, wanted more than the {done} done"));
+    refuses(&["--steps", "1"], &format!("steps: found 1, wanted more than the {done} done"));
+    refuses(&["--minutes", "1e-9"], "minutes: found 0.000000001, wanted more than the ");
 
     let output = train(&["--resume", "--steps", &(done + 5).to_string()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

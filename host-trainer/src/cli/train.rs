@@ -1,7 +1,7 @@
 //! `thumbformer train`
 
 use super::print;
-use crate::checkpoint::{Info, write_atomically};
+use crate::checkpoint::Info;
 use crate::corpus::Corpus;
 use crate::model::ModelConfig;
 use crate::prepare::prepare;
@@ -17,6 +17,7 @@ use thumbformer::{Activation, Config, NormKind, Positions};
 /// state.safetensors (to go on with --resume) and valid.u16 (the tokens of the held-out tail). Ctrl-C finishes
 /// the step, saves, and leaves with exit code 130.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Args {
     /// The text: a UTF-8 file, or a folder of them [default: The Rust Programming Language, from rust-docs]
     #[arg(long, value_name = "PATH")]
@@ -128,7 +129,6 @@ impl Args {
             data.train.len(),
             data.valid.len()
         );
-        let valid: Vec<u8> = data.valid.iter().flat_map(|t| t.to_le_bytes()).collect();
         let info = Info {
             name: name_of(&self.output),
             licence: corpus.provenance.licence.clone().unwrap_or_else(|| "unknown".into()),
@@ -147,9 +147,12 @@ impl Args {
             Some(data.tokenizer.clone()),
             self.resume,
         )?;
-        write_atomically(&self.output.join("valid.u16"), &[&valid])?;
         if outcome.interrupted {
-            eprintln!("interrupted after {} steps; --resume goes on", outcome.steps);
+            eprintln!(
+                "interrupted after {} steps; to go on: thumbformer train --resume -o {}",
+                outcome.steps,
+                self.output.display()
+            );
             return Ok(ExitCode::from(130));
         }
         print(&serde_json::to_string(&serde_json::json!({

@@ -13,7 +13,7 @@ pub use trainer::{StepReport, Trainer};
 use crate::checkpoint::Info;
 use crate::eval::loss_on_threads;
 use crate::model::check_vocabulary;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use folder::RunFolder;
 use interrupt::Interruptible;
 use progress::{Moment, Progress};
@@ -68,10 +68,11 @@ pub fn train(
     let mut best_loss = f64::INFINITY;
     let folder = if resume {
         let len = trainer.model().params().values.len();
-        let (folder, state) = RunFolder::resume(run_dir, &config, tokenizer.as_deref(), len)?;
+        let state = RunFolder::state(run_dir, &config, tokenizer.as_deref(), len)?;
         best_loss = state.best_loss;
         trainer.restore(state)?;
-        folder
+        check_budget(&trainer, &config)?;
+        RunFolder::resume(run_dir, &config, trainer.step())?
     } else {
         RunFolder::create(run_dir, &config)?
     };
@@ -92,6 +93,20 @@ fn check_tokens(config: &TrainConfig, tokens: &[u16]) -> Result<()> {
         shape.seq_len + 1
     );
     check_vocabulary(tokens, shape.vocab_size)
+}
+
+/// Refuses to go on with a run whose budget is used.
+fn check_budget(trainer: &Trainer, config: &TrainConfig) -> Result<()> {
+    let done = trainer.step();
+    match config.budget()? {
+        _ if trainer.fraction() < 1.0 => Ok(()),
+        Budget::Steps(steps) => bail!("steps: found {steps}, wanted more than the {done} done"),
+        Budget::Seconds(seconds) => bail!(
+            "minutes: found {}, wanted more than the {:.2} done",
+            seconds / 60.0,
+            trainer.seconds() / 60.0
+        ),
+    }
 }
 
 /// A run and its surroundings.
@@ -152,14 +167,10 @@ impl Run<'_> {
 
         // Saved first: whoever interrupts may not wait for the evaluation.
         self.save()?;
+        self.folder.save_held_out(self.valid_tokens)?;
         drop(listener);
         let interrupted = self.trainer.fraction() < 1.0;
-        let valid_loss = if interrupted {
-            self.progress.note("interrupted; the run is saved and can be resumed");
-            None
-        } else {
-            self.evaluate(usize::MAX)?
-        };
+        let valid_loss = if interrupted { None } else { self.evaluate(usize::MAX)? };
         Ok(Outcome {
             interrupted,
             steps: self.trainer.step(),
