@@ -278,6 +278,14 @@ fn exports_are_written_whole_or_not_at_all() {
 }
 
 #[test]
+fn an_export_may_name_a_licence() {
+    let place = Place::new("cli-licence");
+    let [tiny, new] = ["tiny.safetensors", "new.thumb"].map(|name| place.arg(name));
+    thumbformer(&["export", &tiny, "-o", &new, "--licence", "CC0-1.0"]);
+    assert!(thumbformer(&["inspect", &new]).contains("licence: CC0-1.0\n"));
+}
+
+#[test]
 fn imports_are_written_whole_or_not_at_all() {
     let place = Place::new("cli-import");
     // dim 4, hidden_dim 4, one block, two heads, a vocabulary of 300, four positions

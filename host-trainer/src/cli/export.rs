@@ -20,6 +20,9 @@ pub struct Args {
     /// its own]
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
+    /// The licence of the weights, for the metadata [default: that of the checkpoint]
+    #[arg(long)]
+    licence: Option<String>,
     #[command(flatten)]
     choices: Choices,
 }
@@ -43,7 +46,10 @@ impl Args {
         let inputs: Vec<&Path> =
             [&self.checkpoint].into_iter().chain(&self.calibration).map(|p| p.as_path()).collect();
         check_output(&self.output, &inputs)?;
-        let checkpoint = read_checkpoint(&self.checkpoint)?;
+        let mut checkpoint = read_checkpoint(&self.checkpoint)?;
+        if let Some(licence) = self.licence {
+            checkpoint.info.licence = licence;
+        }
         let tokenizer = checkpoint
             .tokenizer
             .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;
