@@ -122,7 +122,7 @@ fn training_refuses_bad_choices_before_it_reads_the_text() {
     train("--learning-rate -1", &["learning_rate: found -1, wanted a positive number"]);
     train("--held-out -1", &["found -1, wanted more than 0 and less than 1"]);
     train("--minutes nan", &["minutes: found NaN, wanted a positive number"]);
-    train("--held-out 1", &["--held-out: found 1, wanted more than 0 and less than 1"]);
+    train("--held-out 1", &["held_out: found 1, wanted more than 0 and less than 1"]);
     train("--resume", &["run: found no run to resume"]);
     place.refuses("train --corpus @nowhere.txt -o @text.txt/run", &["text.txt/run: no place for a run"]);
     fs::create_dir(place.path("old")).unwrap();
@@ -156,6 +156,12 @@ fn training_refuses_bad_configurations() {
     ] {
         place.write("config.toml", format!("{shape}{extra}").as_bytes());
         place.refuses("train --config @config.toml --corpus @nowhere.txt -o @run", parts);
+    }
+    // Every table has a default.
+    for text in ["[training]\nsteps = 9\n", "[data]\nheld_out = 0.1\n", ""] {
+        place.write("config.toml", text.as_bytes());
+        let parts = ["nowhere.txt: no such file or folder"];
+        place.refuses("train --config @config.toml --corpus @nowhere.txt -o @run", &parts);
     }
     place.refuses("train --config @nowhere.toml -o @run", &["cannot read ", "nowhere.toml"]);
 }
@@ -337,7 +343,10 @@ fn usage_is_explained() {
         assert!(thumbformer(&["--help"]).contains(&format!("  {command}")), "{command}");
         assert!(thumbformer(&[command, "--help"]).contains("Usage: thumbformer"), "{command}");
     }
-    assert!(thumbformer(&["train", "--help"]).contains("--corpus <PATH>"));
+    let help = thumbformer(&["train", "--help"]);
+    for part in ["--corpus <PATH>", "Sequences per step [default: 8]", "Transformer blocks [default: 5]"] {
+        assert!(help.contains(part), "{help}, wanted {part:?}");
+    }
     for args in
         [&["run"][..], &["fly"], &["train", "--steps", "1", "--minutes", "1"], &["run", "x", "-n", "-3"], &[]]
     {
@@ -368,10 +377,10 @@ fn an_interrupted_training_goes_on() {
         "--context",
         "16",
     ];
-    let small = ["--vocab", "270", "--threads", "1"];
+    let small = ["--vocab", "270", "--threads", "1", "--held-out", "0.1", "--licence", "CC0-1.0"];
     let train = |more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_thumbformer"));
-        command.args(["train", "--corpus", &corpus, "-o", &run]).args(more);
+        command.args(["train", "-o", &run]).args(more);
         command
     };
     let steps = || -> Vec<u64> {
@@ -382,7 +391,7 @@ fn an_interrupted_training_goes_on() {
         lines.filter(|line| line["loss"].is_f64()).map(|line| line["step"].as_u64().unwrap()).collect()
     };
 
-    let first = [&shape[..], &small, &["--steps", "1000000"]].concat();
+    let first = [&shape[..], &small, &["--corpus", &corpus, "--steps", "1000000"]].concat();
     let child = train(&first).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while steps().len() < 3 {
@@ -406,7 +415,7 @@ fn an_interrupted_training_goes_on() {
     let other = ["train", "--corpus", &place.arg("other.txt"), "-o", &run, "--resume", "--steps", "1"];
     let output = Command::new(env!("CARGO_BIN_EXE_thumbformer")).args(other).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("found another tokenizer"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("other.txt: found another text (crc32 "));
     assert_eq!(fs::read(place.path("run/state.safetensors")).unwrap(), before);
 
     // What is refused leaves the run as it was.
@@ -419,6 +428,7 @@ fn an_interrupted_training_goes_on() {
         assert!(place.files() == before, "{flags:?}: files have changed");
     };
     refuses(&["--seed", "7"], "seed: found 42 in the state, wanted 7");
+    refuses(&["--held-out", "0.2"], "held_out: found 0.2, wanted 0.1 as in the run");
     refuses(&["--dim", "16"], "found another [model]");
     refuses(&["--steps", &done.to_string()], &format!("found {done}, wanted more than the {done} done"));
     refuses(&["--steps", "1"], &format!("steps: found 1, wanted more than the {done} done"));
@@ -428,5 +438,7 @@ fn an_interrupted_training_goes_on() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(outcome["steps"], done + 5);
+    let model = place.path("run/model.safetensors");
+    assert_eq!(checkpoint::load(&model).unwrap().info.licence, "CC0-1.0");
     assert_eq!(steps(), (1..=done + 5).collect::<Vec<_>>());
 }

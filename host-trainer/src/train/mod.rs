@@ -6,7 +6,7 @@ mod interrupt;
 mod progress;
 mod trainer;
 
-pub use config::{Budget, TrainConfig, TrainingConfig};
+pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig};
 pub use folder::check_folder;
 pub use trainer::{StepReport, Trainer};
 
