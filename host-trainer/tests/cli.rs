@@ -432,7 +432,6 @@ fn an_interrupted_training_goes_on() {
     refuses(&["--dim", "16"], "found another [model]");
     refuses(&["--steps", &done.to_string()], &format!("found {done}, wanted more than the {done} done"));
     refuses(&["--steps", "1"], &format!("steps: found 1, wanted more than the {done} done"));
-    refuses(&["--minutes", "1e-9"], "minutes: found 0.000000001, wanted more than the ");
 
     let output = train(&["--resume", "--steps", &(done + 5).to_string()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
