@@ -147,11 +147,11 @@ fn parameters(config: &Config, tensor: &Tensor) -> usize {
 
 fn row(config: &Config, tensor: &Tensor, file: usize) -> TensorRow {
     let spec = tensor.spec;
-    let outside = spec.kind.is_block_part();
+    let in_block = spec.kind.is_block_part();
     let data = if is_shared(config, tensor) { 0 } else { tensor.data_len() + tensor.scales_len() };
     let bytes = data + tensor.bias_len();
     TensorRow {
-        name: if outside { format!("{}.{:?}", spec.layer, spec.kind) } else { format!("{:?}", spec.kind) },
+        name: if in_block { format!("{}.{:?}", spec.layer, spec.kind) } else { format!("{:?}", spec.kind) },
         shape: [spec.rows, spec.cols],
         dtype: match tensor.dtype {
             Dtype::Folded => "folded",

@@ -118,13 +118,27 @@ fn training_refuses_bad_choices_before_it_reads_the_text() {
     train("--heads 8 --kv-heads 3", &["n_heads: found 8, wanted a multiple of n_kv_heads (3)"]);
     train("--dim 1024 --heads 2 --kv-heads 2", &["no model file can hold this shape", "head_dim = 512"]);
     train("--steps 0", &["steps: found 0, wanted at least 1"]);
+    train("--minutes -1", &["minutes: found -1, wanted a positive number"]);
+    train("--learning-rate -1", &["learning_rate: found -1, wanted a positive number"]);
+    train("--held-out -1", &["found -1, wanted more than 0 and less than 1"]);
     train("--minutes nan", &["minutes: found NaN, wanted a positive number"]);
-    train("--held-out 1", &["--held-out: found 1, wanted more than 0 and less than 1"]);
+    train("--held-out 1", &["held_out: found 1, wanted more than 0 and less than 1"]);
     train("--resume", &["run: found no run to resume"]);
     place.refuses("train --corpus @nowhere.txt -o @text.txt/run", &["text.txt/run: no place for a run"]);
     fs::create_dir(place.path("old")).unwrap();
     place.write("old/state.safetensors", b"dear");
     place.refuses("train --corpus @nowhere.txt -o @old", &["old: found a run"]);
+    for (folder, file) in [("older", "model.safetensors"), ("oldest", "valid.u16")] {
+        fs::create_dir(place.path(folder)).unwrap();
+        place.write(&format!("{folder}/{file}"), b"dear");
+        let parts = [folder, "found a run, wanted an empty folder or --resume"];
+        place.refuses(&format!("train --corpus @nowhere.txt -o @{folder}"), &parts);
+    }
+    // What an early end leaves is no run.
+    fs::create_dir(place.path("early")).unwrap();
+    place.write("early/config.toml", b"");
+    place.write("early/metrics.jsonl", b"");
+    place.refuses("train --corpus @nowhere.txt -o @early", &["nowhere.txt: no such file"]);
 }
 
 #[test]
@@ -143,6 +157,12 @@ fn training_refuses_bad_configurations() {
         place.write("config.toml", format!("{shape}{extra}").as_bytes());
         place.refuses("train --config @config.toml --corpus @nowhere.txt -o @run", parts);
     }
+    // Every table has a default.
+    for text in ["[training]\nsteps = 9\n", "[data]\nheld_out = 0.1\n", ""] {
+        place.write("config.toml", text.as_bytes());
+        let parts = ["nowhere.txt: no such file or folder"];
+        place.refuses("train --config @config.toml --corpus @nowhere.txt -o @run", &parts);
+    }
     place.refuses("train --config @nowhere.toml -o @run", &["cannot read ", "nowhere.toml"]);
 }
 
@@ -152,14 +172,20 @@ fn other_files_are_no_models() {
     let magic = ["picture.png: ", "bad magic: found \"\\x89PNG\", wanted \"THMB\""];
     place.refuses("run @picture.png", &magic);
     place.refuses("inspect @picture.png", &magic);
-    place.refuses("inspect @tiny.safetensors", &["tiny.safetensors: bad magic"]);
+    for command in ["run", "inspect"] {
+        let parts = ["tiny.safetensors: found a checkpoint, wanted a model file", "`thumbformer export`"];
+        place.refuses(&format!("{command} @tiny.safetensors"), &parts);
+    }
     place.refuses(
         "eval @picture.png --tokens @stream.u16",
         &["picture.png: wrong magic", "wanted a model file"],
     );
     place.refuses("eval @void --tokens @stream.u16", &["void: wrong magic: found \"\""]);
     place.refuses("export @picture.png -o @new.thumb", &["picture.png: not a checkpoint"]);
-    place.refuses("export @tiny.thumb -o @new.thumb", &["tiny.thumb: not a checkpoint"]);
+    place.refuses(
+        "export @tiny.thumb -o @new.thumb",
+        &["tiny.thumb: found a model file, wanted a checkpoint"],
+    );
     for command in ["run @nowhere", "inspect @nowhere", "eval @nowhere --tokens @stream.u16"] {
         place.refuses(command, &["cannot read ", "nowhere"]);
     }
@@ -210,6 +236,32 @@ fn a_prompt_fits_the_context() {
 }
 
 #[test]
+fn generation_refuses_what_is_out_of_range() {
+    let place = Place::new("cli-ranges");
+    let run = |flags: &str, parts: &[&str]| place.refuses(&format!("run @tiny.thumb {flags}"), parts);
+    run("--temperature -1", &["--temperature: found -1, wanted 0 or more"]);
+    run("-t inf", &["--temperature: found inf, wanted 0 or more"]);
+    run("--temperature nan", &["--temperature: found NaN"]);
+    run("--top-p 1.5", &["--top-p: found 1.5, wanted 0 to 1"]);
+    run("--top-p -0.5", &["--top-p: found -0.5, wanted 0 to 1"]);
+    run("--min-p nan", &["--min-p: found NaN, wanted 0 to 1"]);
+    run("--min-p 2", &["--min-p: found 2, wanted 0 to 1"]);
+    run("--repetition-penalty 0", &["--repetition-penalty: found 0, wanted a positive number"]);
+    run("--repetition-penalty -1", &["--repetition-penalty: found -1"]);
+    run("--top-k 0", &["--top-k: found 0, wanted at least 1"]);
+    run("--keep-going 12", &["--keep-going: found 12, wanted less than 12"]);
+    let tiny = place.arg("tiny.thumb");
+    thumbformer(&["run", &tiny, "--keep-going", "11", "-n", "40", "--top-p", "1", "--min-p", "0"]);
+}
+
+#[test]
+fn inspection_ends_with_its_last_line() {
+    let place = Place::new("cli-inspect");
+    let text = thumbformer(&["inspect", &place.arg("tiny.thumb")]);
+    assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text:?}");
+}
+
+#[test]
 fn exports_are_written_whole_or_not_at_all() {
     let place = Place::new("cli-export");
     fs::create_dir(place.path("folder")).unwrap();
@@ -219,10 +271,24 @@ fn exports_are_written_whole_or_not_at_all() {
     export("@tiny.safetensors -o @folder", &["folder: found a folder, wanted a file"]);
     export("@mute.safetensors -o @new.thumb", &["mute.safetensors: found no tokenizer, wanted one"]);
     export("@odd.safetensors -o @new.thumb", &["no runtime would take the model: truncated"]);
+    let input = "found an input, wanted another file to write";
+    export("@tiny.safetensors -o @tiny.safetensors", &["tiny.safetensors: ", input]);
+    export("@tiny.safetensors -o @folder/../tiny.safetensors", &[input]);
+    export("@tiny.safetensors --calibration @stream.u16 -o @stream.u16", &["stream.u16: ", input]);
+    place.write("twin.thumb.partial", &fs::read(place.path("tiny.safetensors")).unwrap());
+    export("@twin.thumb.partial -o @twin.thumb", &["twin.thumb: ", input]);
     export("@cut.safetensors -o @tiny.thumb", &["cut.safetensors: not a checkpoint"]);
     export("@tiny.safetensors -o @new.thumb --context 25", &["context: found 25 positions, wanted 1 to 24"]);
     export("@tiny.safetensors -o @new.thumb --calibration @odd.u16", &["odd.u16: found 3 bytes"]);
     export("@tiny.safetensors -o @new.thumb --calibration @strange.u16", &["strange.u16", "found 259"]);
+}
+
+#[test]
+fn an_export_may_name_a_licence() {
+    let place = Place::new("cli-licence");
+    let [tiny, new] = ["tiny.safetensors", "new.thumb"].map(|name| place.arg(name));
+    thumbformer(&["export", &tiny, "-o", &new, "--licence", "CC0-1.0"]);
+    assert!(thumbformer(&["inspect", &new]).contains("licence: CC0-1.0\n"));
 }
 
 #[test]
@@ -251,12 +317,24 @@ fn imports_are_written_whole_or_not_at_all() {
     import("@nowhere --tokenizer @tok.bin -o @new.thumb", &["nowhere: "]);
     import("@model.bin --tokenizer @tok.bin -o @text.txt/new.thumb", &["cannot be written"]);
     import("@model.bin --tokenizer @tok.bin -o @new.safetensors", &["wanted another extension"]);
+    let input = "found an input, wanted another file to write";
+    import("@model.bin --tokenizer @tok.bin -o @model.bin", &["model.bin: ", input]);
+    import("@model.bin --tokenizer @tok.bin -o @tok.bin", &["tok.bin: ", input]);
+    place.write("same.safetensors", &bin);
+    import("@same.safetensors --tokenizer @tok.bin -o @same.thumb", &["same.safetensors: ", input]);
     fs::create_dir(place.path("new.safetensors")).unwrap();
     import("@model.bin --tokenizer @tok.bin -o @new.thumb", &["new.safetensors: found a folder"]);
     fs::remove_dir(place.path("new.safetensors")).unwrap();
     let [model, tokenizer, new] = ["model.bin", "tok.bin", "new.thumb"].map(|name| place.arg(name));
     thumbformer(&["import", "llama2c", &model, "--tokenizer", &tokenizer, "-o", &new]);
     assert!(place.path("new.thumb").is_file() && place.path("new.safetensors").is_file());
+
+    // The twin may be written again, but takes no other file's place.
+    thumbformer(&["import", "llama2c", &model, "--tokenizer", &tokenizer, "-o", &new]);
+    let other = "found another file, wanted none or the f32 twin of ";
+    import("@model.bin --tokenizer @tok.bin -o @tiny.thumb", &["tiny.safetensors: ", other, "model.bin"]);
+    place.write("picture.safetensors", b"no checkpoint");
+    import("@model.bin --tokenizer @tok.bin -o @picture.thumb", &["picture.safetensors: ", other]);
 }
 
 #[test]
@@ -265,7 +343,10 @@ fn usage_is_explained() {
         assert!(thumbformer(&["--help"]).contains(&format!("  {command}")), "{command}");
         assert!(thumbformer(&[command, "--help"]).contains("Usage: thumbformer"), "{command}");
     }
-    assert!(thumbformer(&["train", "--help"]).contains("--corpus <PATH>"));
+    let help = thumbformer(&["train", "--help"]);
+    for part in ["--corpus <PATH>", "Sequences per step [default: 8]", "Transformer blocks [default: 5]"] {
+        assert!(help.contains(part), "{help}, wanted {part:?}");
+    }
     for args in
         [&["run"][..], &["fly"], &["train", "--steps", "1", "--minutes", "1"], &["run", "x", "-n", "-3"], &[]]
     {
@@ -296,10 +377,10 @@ fn an_interrupted_training_goes_on() {
         "--context",
         "16",
     ];
-    let small = ["--vocab", "270", "--threads", "1"];
+    let small = ["--vocab", "270", "--threads", "1", "--held-out", "0.1", "--licence", "CC0-1.0"];
     let train = |more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_thumbformer"));
-        command.args(["train", "--corpus", &corpus, "-o", &run]).args(more);
+        command.args(["train", "-o", &run]).args(more);
         command
     };
     let steps = || -> Vec<u64> {
@@ -310,8 +391,8 @@ fn an_interrupted_training_goes_on() {
         lines.filter(|line| line["loss"].is_f64()).map(|line| line["step"].as_u64().unwrap()).collect()
     };
 
-    let first = [&shape[..], &small, &["--steps", "1000000"]].concat();
-    let mut child = train(&first).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let first = [&shape[..], &small, &["--corpus", &corpus, "--steps", "1000000"]].concat();
+    let child = train(&first).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while steps().len() < 3 {
         assert!(started.elapsed() < Duration::from_secs(60), "training does not start");
@@ -319,8 +400,12 @@ fn an_interrupted_training_goes_on() {
     }
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
     let done = steps().len() as u64;
+    let told = String::from_utf8(output.stderr).unwrap();
+    let goes_on = format!("interrupted after {done} steps; to go on: thumbformer train --resume -o {run}");
+    assert!(told.ends_with(&format!("{goes_on}\n")) && told.matches("interrupted").count() == 1, "{told}");
     checkpoint::load(&place.path("run/model.safetensors")).unwrap();
 
     // Neither a new run nor another text may take its place.
@@ -330,12 +415,29 @@ fn an_interrupted_training_goes_on() {
     let other = ["train", "--corpus", &place.arg("other.txt"), "-o", &run, "--resume", "--steps", "1"];
     let output = Command::new(env!("CARGO_BIN_EXE_thumbformer")).args(other).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("found another tokenizer"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("other.txt: found another text (crc32 "));
     assert_eq!(fs::read(place.path("run/state.safetensors")).unwrap(), before);
+
+    // What is refused leaves the run as it was.
+    let refuses = |flags: &[&str], part: &str| {
+        let before = place.files();
+        let output = train(&[&["--resume"], flags].concat()).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.lines().last().unwrap().contains(part), "{error}, wanted {part:?}");
+        assert!(place.files() == before, "{flags:?}: files have changed");
+    };
+    refuses(&["--seed", "7"], "seed: found 42 in the state, wanted 7");
+    refuses(&["--held-out", "0.2"], "held_out: found 0.2, wanted 0.1 as in the run");
+    refuses(&["--dim", "16"], "found another [model]");
+    refuses(&["--steps", &done.to_string()], &format!("found {done}, wanted more than the {done} done"));
+    refuses(&["--steps", "1"], &format!("steps: found 1, wanted more than the {done} done"));
 
     let output = train(&["--resume", "--steps", &(done + 5).to_string()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(outcome["steps"], done + 5);
+    let model = place.path("run/model.safetensors");
+    assert_eq!(checkpoint::load(&model).unwrap().info.licence, "CC0-1.0");
     assert_eq!(steps(), (1..=done + 5).collect::<Vec<_>>());
 }

@@ -24,6 +24,7 @@ fn config(steps: u64) -> TrainConfig {
             eval_interval: 20,
             ..TrainingConfig::default()
         },
+        ..TrainConfig::default()
     }
 }
 

@@ -67,11 +67,19 @@ pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
         .with_context(|| format!("{}: cannot be written", path.display()))
 }
 
-/// Refuses a path that [`write_atomically`] could not write to, before the work that leads to it. Nothing stays
-/// behind.
-pub fn check_output(path: &Path) -> Result<()> {
+/// Refuses a path that [`write_atomically`] could not write to, or that is one of the inputs, before the work that
+/// leads to it. Nothing stays behind.
+pub fn check_output(path: &Path, inputs: &[&Path]) -> Result<()> {
     ensure!(!path.is_dir(), "{}: found a folder, wanted a file to write", path.display());
     let partial = partial(path);
+    for place in [path, &partial] {
+        let Ok(place) = place.canonicalize() else { continue };
+        ensure!(
+            inputs.iter().all(|input| input.canonicalize().ok().as_ref() != Some(&place)),
+            "{}: found an input, wanted another file to write",
+            path.display()
+        );
+    }
     File::create(&partial)
         .and_then(|_| fs::remove_file(&partial))
         .with_context(|| format!("{}: cannot be written", path.display()))

@@ -1,7 +1,7 @@
 //! `thumbformer export`
 
-use super::read_tokens;
-use crate::checkpoint::{self, Info, check_output, write_atomically};
+use super::{read_checkpoint, read_tokens};
+use crate::checkpoint::{Info, check_output, write_atomically};
 use crate::export::{Exported, Options, export};
 use crate::model::{Model, check_vocabulary};
 use anyhow::{Context, Result};
@@ -20,6 +20,9 @@ pub struct Args {
     /// its own]
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
+    /// The licence of the weights, for the metadata [default: that of the checkpoint]
+    #[arg(long)]
+    licence: Option<String>,
     #[command(flatten)]
     choices: Choices,
 }
@@ -40,8 +43,13 @@ pub struct Choices {
 
 impl Args {
     pub fn run(self) -> Result<()> {
-        check_output(&self.output)?;
-        let checkpoint = checkpoint::load(&self.checkpoint)?;
+        let inputs: Vec<&Path> =
+            [&self.checkpoint].into_iter().chain(&self.calibration).map(|p| p.as_path()).collect();
+        check_output(&self.output, &inputs)?;
+        let mut checkpoint = read_checkpoint(&self.checkpoint)?;
+        if let Some(licence) = self.licence {
+            checkpoint.info.licence = licence;
+        }
         let tokenizer = checkpoint
             .tokenizer
             .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;

@@ -47,14 +47,24 @@ impl Llama2c {
             "{}: found the name of the f32 twin, wanted another extension, such as .thumb",
             self.output.display()
         );
-        check_output(&self.output)?;
-        check_output(&twin)?;
+        for output in [&self.output, &twin] {
+            check_output(output, &[&self.checkpoint, &self.tokenizer])?;
+        }
         let model = llama2c::read(&self.checkpoint)?;
         let tokenizer = llama2c_tokenizer::read(&self.tokenizer)?;
         let bytes = std::fs::read(&self.checkpoint).context("the checkpoint")?;
         let name = self.checkpoint.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let source = format!("llama2.c checkpoint, crc32 {:08x}", thumbformer::format::crc32(&bytes));
         let info = Info { name, licence: self.licence.clone(), provenance: source };
+        if twin.exists() {
+            let same = checkpoint::load(&twin).is_ok_and(|found| found.info.provenance == info.provenance);
+            ensure!(
+                same,
+                "{}: found another file, wanted none or the f32 twin of {}",
+                twin.display(),
+                self.checkpoint.display()
+            );
+        }
         let exported = export::round(&model, &tokenizer, &info, &[], &self.choices)?;
         checkpoint::save(&twin, &model, &info, Some(&tokenizer))?;
         export::write(&self.output, &exported.file)?;

@@ -1,7 +1,6 @@
 //! `thumbformer inspect`
 
-use super::print;
-use crate::device::ModelFile;
+use super::{print, read_model};
 use crate::inspect::Inspection;
 use anyhow::Result;
 use std::path::PathBuf;
@@ -18,8 +17,12 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Result<()> {
-        let file = ModelFile::read(&self.model)?;
+        let file = read_model(&self.model)?;
         let inspection = Inspection::new(&file.model()?)?;
-        print(&if self.json { serde_json::to_string(&inspection)? } else { inspection.to_string() })
+        print(&if self.json {
+            serde_json::to_string(&inspection)?
+        } else {
+            inspection.to_string().trim_end().to_owned()
+        })
     }
 }

@@ -7,7 +7,9 @@ mod inspect;
 mod run;
 mod train;
 
-use anyhow::{Context, Result, bail};
+use crate::checkpoint::{self, Checkpoint};
+use crate::device::ModelFile;
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::Path;
@@ -77,6 +79,27 @@ fn kind_of(path: &Path) -> Result<Kind> {
             String::from_utf8_lossy(&start[..start.len().min(4)])
         ),
     }
+}
+
+/// Reads a model file.
+fn read_model(path: &Path) -> Result<ModelFile> {
+    ModelFile::read(path).map_err(|error| match kind_of(path) {
+        Ok(Kind::Checkpoint) => anyhow!(
+            "{}: found a checkpoint, wanted a model file, which `thumbformer export` makes of it",
+            path.display()
+        ),
+        _ => error,
+    })
+}
+
+/// Reads a checkpoint.
+fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
+    checkpoint::load(path).map_err(|error| match kind_of(path) {
+        Ok(Kind::Thumb) => {
+            anyhow!("{}: found a model file, wanted a checkpoint (.safetensors)", path.display())
+        }
+        _ => error,
+    })
 }
 
 /// Prints a result; a reader that went away is no error.

@@ -1,7 +1,7 @@
 //! `thumbformer run`
 
-use super::print;
-use crate::device::{Memory, ModelFile};
+use super::{print, read_model};
+use crate::device::Memory;
 use crate::tokenizer::TextEncoder;
 use anyhow::{Context, Result, ensure};
 use std::io::Write;
@@ -10,6 +10,7 @@ use thumbformer::{Digest, Error, Sampler, Utf8Stream};
 
 /// Generate text on the host, with the runtime and the arithmetic of the device
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Args {
     /// The model file
     model: PathBuf,
@@ -48,7 +49,7 @@ pub struct Args {
 
 impl Args {
     fn sampler(&self) -> Sampler {
-        if self.temperature <= 0.0 {
+        if self.temperature == 0.0 {
             return Sampler::greedy().repetition_penalty(self.repetition_penalty);
         }
         let mut sampler = Sampler::new(self.seed)
@@ -64,11 +65,34 @@ impl Args {
         sampler
     }
 
+    /// Refuses what no sampler can do.
+    fn check(&self) -> Result<()> {
+        let t = self.temperature;
+        ensure!(t.is_finite() && t >= 0.0, "--temperature: found {t}, wanted 0 or more");
+        for (name, share) in [("--top-p", Some(self.top_p)), ("--min-p", self.min_p)] {
+            let share = share.unwrap_or(0.0);
+            ensure!((0.0..=1.0).contains(&share), "{name}: found {share}, wanted 0 to 1");
+        }
+        let penalty = self.repetition_penalty;
+        ensure!(
+            penalty.is_finite() && penalty > 0.0,
+            "--repetition-penalty: found {penalty}, wanted a positive number"
+        );
+        ensure!(self.top_k != Some(0), "--top-k: found 0, wanted at least 1");
+        Ok(())
+    }
+
     pub fn run(self) -> Result<()> {
-        let file = ModelFile::read(&self.model)?;
+        self.check()?;
+        let file = read_model(&self.model)?;
         let model = file.model()?;
         let tokenizer = model.tokenizer();
         let seq_len = model.config().seq_len;
+        // Half of the window stays, and the next token needs a place.
+        let room = seq_len - seq_len / 2;
+        if let Some(first) = self.keep_going {
+            ensure!(first < room, "--keep-going: found {first}, wanted less than {room}");
+        }
         let prompt = TextEncoder::new(tokenizer).encode(self.prompt.as_bytes());
         ensure!(
             prompt.len() <= seq_len,

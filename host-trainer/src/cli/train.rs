@@ -1,15 +1,13 @@
 //! `thumbformer train`
 
 use super::print;
-use crate::checkpoint::{Info, write_atomically};
+use crate::checkpoint::Info;
 use crate::corpus::Corpus;
-use crate::model::ModelConfig;
 use crate::prepare::prepare;
-use crate::train::{TrainConfig, TrainingConfig, check_folder, train};
+use crate::train::{DataConfig, TrainConfig, check_folder, train};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use thumbformer::{Activation, Config, NormKind, Positions};
 
 /// Train a tokenizer and a model on a text
 ///
@@ -17,6 +15,7 @@ use thumbformer::{Activation, Config, NormKind, Positions};
 /// state.safetensors (to go on with --resume) and valid.u16 (the tokens of the held-out tail). Ctrl-C finishes
 /// the step, saves, and leaves with exit code 130.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Args {
     /// The text: a UTF-8 file, or a folder of them [default: The Rust Programming Language, from rust-docs]
     #[arg(long, value_name = "PATH")]
@@ -24,10 +23,10 @@ pub struct Args {
     /// The run folder
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// A TOML file with the tables "model" and "training"; flags override it
+    /// A TOML file with the tables "model", "training" and "data", or some of them; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Go on with an interrupted run, in its own configuration unless --config says otherwise
+    /// Go on with an interrupted run: with its text, and in its configuration unless --config says otherwise
     #[arg(long)]
     resume: bool,
     /// Length of the run in optimizer steps
@@ -36,67 +35,49 @@ pub struct Args {
     /// Length of the run in minutes [default: 3]
     #[arg(long, value_name = "N")]
     minutes: Option<f64>,
-    /// Sequences per step
+    /// Sequences per step [default: 8]
     #[arg(long)]
     batch: Option<usize>,
-    /// Highest learning rate
+    /// Highest learning rate [default: 0.004]
     #[arg(long)]
     learning_rate: Option<f32>,
-    /// Share of values that dropout takes while training
+    /// Share of values that dropout takes while training [default: 0]
     #[arg(long)]
     dropout: Option<f32>,
-    /// Seed of everything random
+    /// Seed of everything random [default: 42]
     #[arg(long)]
     seed: Option<u64>,
-    /// Threads; 0 takes one for each core
+    /// Threads; 0 takes one for each core [default: 0]
     #[arg(long)]
     threads: Option<usize>,
-    /// Width of the residual stream
+    /// Width of the residual stream [default: 64]
     #[arg(long)]
     dim: Option<usize>,
-    /// Width of the MLP
+    /// Width of the MLP [default: 172]
     #[arg(long)]
     hidden_dim: Option<usize>,
-    /// Transformer blocks
+    /// Transformer blocks [default: 5]
     #[arg(long)]
     layers: Option<usize>,
-    /// Query heads
+    /// Query heads [default: 8]
     #[arg(long)]
     heads: Option<usize>,
-    /// Key and value heads
+    /// Key and value heads [default: 4]
     #[arg(long)]
     kv_heads: Option<usize>,
-    /// Tokens of the vocabulary
+    /// Tokens of the vocabulary [default: 512]
     #[arg(long)]
     vocab: Option<usize>,
-    /// Positions of the context window
+    /// Positions of the context window [default: 256]
     #[arg(long)]
     context: Option<usize>,
-    /// Part of the text that is held out for validation
-    #[arg(long, default_value_t = 0.05)]
-    held_out: f64,
+    /// Part of the text that is held out for validation [default: 0.05]
+    #[arg(long)]
+    held_out: Option<f64>,
+    /// The licence of the weights, for the metadata [default: that of the text, if it is known]
+    #[arg(long)]
+    licence: Option<String>,
 }
-
-/// The shape of stories260K with half its context.
-const DEFAULT_MODEL: ModelConfig = ModelConfig {
-    config: Config {
-        dim: 64,
-        hidden_dim: 172,
-        n_layers: 5,
-        n_heads: 8,
-        n_kv_heads: 4,
-        vocab_size: 512,
-        seq_len: 256,
-        norm: NormKind::Rms,
-        activation: Activation::Silu,
-        gated: true,
-        positions: Positions::Rope,
-        tied: true,
-        biases: false,
-    },
-    norm_eps: 1e-5,
-    rope_theta: 10000.0,
-};
 
 impl Args {
     pub fn run(self) -> Result<ExitCode> {
@@ -104,17 +85,9 @@ impl Args {
         let mut config = self.config()?;
         config.validate()?;
         config.model.config.check().context("no model file can hold this shape")?;
-        ensure!(
-            self.held_out > 0.0 && self.held_out < 1.0,
-            "--held-out: found {}, wanted more than 0 and less than 1",
-            self.held_out
-        );
-        let corpus = match &self.corpus {
-            Some(path) => Corpus::from_path(path)?,
-            None => Corpus::rust_book()?,
-        };
+        let corpus = self.corpus(&mut config.data)?;
         let shape = config.model.config;
-        let data = prepare(&corpus, shape.vocab_size, shape.seq_len, self.held_out, |_| ())?;
+        let data = prepare(&corpus, shape.vocab_size, shape.seq_len, config.data.held_out, |_| ())?;
         let tokenizer = thumbformer::Tokenizer::from_bytes(&data.tokenizer)?;
         for path in &corpus.skipped {
             eprintln!("left out, not text: {}", path.display());
@@ -128,10 +101,10 @@ impl Args {
             data.train.len(),
             data.valid.len()
         );
-        let valid: Vec<u8> = data.valid.iter().flat_map(|t| t.to_le_bytes()).collect();
+        let licence = config.data.licence.as_ref().or(corpus.provenance.licence.as_ref());
         let info = Info {
             name: name_of(&self.output),
-            licence: corpus.provenance.licence.clone().unwrap_or_else(|| "unknown".into()),
+            licence: licence.map_or_else(|| "unknown".into(), Clone::clone),
             provenance: format!(
                 "trained on {}, {} bytes, crc32 {:08x}",
                 corpus.provenance.name, corpus.provenance.bytes, corpus.provenance.crc32
@@ -147,9 +120,12 @@ impl Args {
             Some(data.tokenizer.clone()),
             self.resume,
         )?;
-        write_atomically(&self.output.join("valid.u16"), &[&valid])?;
         if outcome.interrupted {
-            eprintln!("interrupted after {} steps; --resume goes on", outcome.steps);
+            eprintln!(
+                "interrupted after {} steps; to go on: thumbformer train --resume -o {}",
+                outcome.steps,
+                self.output.display()
+            );
             return Ok(ExitCode::from(130));
         }
         print(&serde_json::to_string(&serde_json::json!({
@@ -162,13 +138,51 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Reads the text; one to go on with must be that of the run.
+    fn corpus(&self, data: &mut DataConfig) -> Result<Corpus> {
+        let corpus = match &data.corpus {
+            Some(path) => Corpus::from_path(path)?,
+            None => Corpus::rust_book()?,
+        };
+        data.crc32 = Some(corpus.provenance.crc32);
+        if let Some(path) = &mut data.corpus {
+            *path = std::path::absolute(&path)?;
+            ensure!(path.to_str().is_some(), "{}: found a name that is not UTF-8", path.display());
+        }
+        if self.resume {
+            let run = self.stored()?.data;
+            if let (Some(found), Some(wanted)) = (data.crc32, run.crc32) {
+                ensure!(
+                    found == wanted,
+                    "{}: found another text (crc32 {found:08x}), wanted that of the run (crc32 {wanted:08x})",
+                    corpus.provenance.name
+                );
+                ensure!(
+                    data.held_out == run.held_out,
+                    "held_out: found {}, wanted {} as in the run",
+                    data.held_out,
+                    run.held_out
+                );
+            }
+        }
+        Ok(corpus)
+    }
+
+    /// The configuration of the run to resume.
+    fn stored(&self) -> Result<TrainConfig> {
+        TrainConfig::read(&self.output.join("config.toml"))
+    }
+
     /// The configuration: defaults or the file (that of the run to resume), overridden by flags.
     fn config(&self) -> Result<TrainConfig> {
         let mut config = match &self.config {
             Some(path) => TrainConfig::read(path)?,
-            None if self.resume => TrainConfig::read(&self.output.join("config.toml"))?,
-            None => TrainConfig { model: DEFAULT_MODEL, training: TrainingConfig::default() },
+            None if self.resume => self.stored()?,
+            None => TrainConfig::default(),
         };
+        if self.resume {
+            config.data = self.stored()?.data;
+        }
         fn set<T: Copy>(field: &mut T, flag: Option<T>) {
             if let Some(value) = flag {
                 *field = value;
@@ -188,6 +202,10 @@ impl Args {
         set(&mut training.dropout, self.dropout);
         set(&mut training.seed, self.seed);
         set(&mut training.threads, self.threads);
+        let data = &mut config.data;
+        set(&mut data.held_out, self.held_out);
+        data.corpus = self.corpus.clone().or(data.corpus.take());
+        data.licence = self.licence.clone().or(data.licence.take());
         if self.steps.is_some() || self.minutes.is_some() {
             (training.steps, training.minutes) = (self.steps, self.minutes);
         }

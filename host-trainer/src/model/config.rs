@@ -20,6 +20,31 @@ pub struct ModelConfig {
     pub rope_theta: f32,
 }
 
+impl Default for ModelConfig {
+    /// The shape of stories260K with half its context.
+    fn default() -> Self {
+        Self {
+            config: Config {
+                dim: 64,
+                hidden_dim: 172,
+                n_layers: 5,
+                n_heads: 8,
+                n_kv_heads: 4,
+                vocab_size: 512,
+                seq_len: 256,
+                norm: NormKind::Rms,
+                activation: Activation::Silu,
+                gated: true,
+                positions: Positions::Rope,
+                tied: true,
+                biases: false,
+            },
+            norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+        }
+    }
+}
+
 /// The largest vocabulary whose tokens fit `u16`.
 const MAX_VOCAB_SIZE: usize = 65_535;
 /// The largest width or length. It keeps every product of two within 32 bits.

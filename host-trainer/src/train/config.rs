@@ -3,17 +3,41 @@
 use crate::model::ModelConfig;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// The configuration of a run, in TOML a `[model]` and a `[training]` section.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The configuration of a run, in TOML a `[model]`, a `[training]` and a `[data]` section. Each has a default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
     /// The shape; sequences are `seq_len` tokens long.
     pub model: ModelConfig,
     /// How to train it. Every field has a default.
-    #[serde(default)]
     pub training: TrainingConfig,
+    /// What it learns from. Every field has a default.
+    pub data: DataConfig,
+}
+
+/// What to learn from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// The text's file or folder; without one, The Rust Programming Language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corpus: Option<PathBuf>,
+    /// Part of the text that is held out for validation.
+    pub held_out: f64,
+    /// The licence of the weights; without one, that of the text, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
+    /// CRC-32 of the text; runs note it, so that they go on with the same one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<u32>,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { corpus: None, held_out: 0.05, licence: None, crc32: None }
+    }
 }
 
 /// How to train.
@@ -125,6 +149,9 @@ impl TrainConfig {
         ensure!(usable, "dropout: found {}, wanted 0 to less than 1", t.dropout);
         let usable = t.checkpoint_seconds >= 0.0;
         ensure!(usable, "checkpoint_seconds: found {}, wanted 0 or more", t.checkpoint_seconds);
+        let held_out = self.data.held_out;
+        let usable = held_out > 0.0 && held_out < 1.0;
+        ensure!(usable, "held_out: found {held_out}, wanted more than 0 and less than 1");
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `state.safetensors`.
+//! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `state.safetensors`, `valid.u16`.
 
 use super::config::TrainConfig;
 use crate::checkpoint::{self, Info, State, check_output, write_atomically};
@@ -11,18 +11,20 @@ use std::path::{Path, PathBuf};
 
 /// Refuses a folder in which no run can begin or, with `resume`, none can go on: before the work that comes first.
 pub fn check_folder(path: &Path, resume: bool) -> Result<()> {
-    let state = path.join(STATE);
+    let holds = |name: &&str| path.join(name).exists();
     if resume {
-        ensure!(state.exists(), "{}: found no run to resume", path.display());
+        ensure!(holds(&STATE), "{}: found no run to resume", path.display());
     } else {
+        // A run that ended before its first checkpoint leaves nothing to lose.
         ensure!(
-            !state.exists(),
-            "{}: found a run, wanted an empty folder or the wish to resume it",
+            ![MODEL, STATE, VALID].iter().any(holds),
+            "{}: found a run, wanted an empty folder or --resume",
             path.display()
         );
     }
     let existing = path.ancestors().find(|place| place.exists()).unwrap_or(Path::new("."));
-    check_output(&existing.join(CONFIG)).with_context(|| format!("{}: no place for a run", path.display()))
+    check_output(&existing.join(CONFIG), &[])
+        .with_context(|| format!("{}: no place for a run", path.display()))
 }
 
 /// A run's files.
@@ -37,19 +39,13 @@ impl RunFolder {
     pub fn create(path: &Path, config: &TrainConfig) -> Result<Self> {
         check_folder(path, false)?;
         fs::create_dir_all(path).with_context(|| format!("{}", path.display()))?;
-        let metrics = path.join(METRICS);
-        write_atomically(&metrics, &[])?;
+        write_atomically(&path.join(METRICS), &[])?;
         Self::open(path, config)
     }
 
-    /// Opens the folder of an interrupted run and reads its state. The new configuration may differ
+    /// Reads the state of an interrupted run of a model with `len` parameters. The new configuration may differ
     /// from the old one in anything but the model and the seed; the tokenizer must be the same.
-    pub fn resume(
-        path: &Path,
-        config: &TrainConfig,
-        tokenizer: Option<&[u8]>,
-        len: usize,
-    ) -> Result<(Self, State)> {
+    pub fn state(path: &Path, config: &TrainConfig, tokenizer: Option<&[u8]>, len: usize) -> Result<State> {
         check_folder(path, true)?;
         let file = path.join(CONFIG);
         if TrainConfig::read(&file)?.model != config.model {
@@ -59,9 +55,13 @@ impl RunFolder {
         if model.exists() && checkpoint::load(&model)?.tokenizer.as_deref() != tokenizer {
             bail!("{}: found another tokenizer than that of the text to resume with", model.display());
         }
-        let state = State::load(&path.join(STATE), len)?;
-        forget_after(&path.join(METRICS), state.step)?;
-        Ok((Self::open(path, config)?, state))
+        State::load(&path.join(STATE), len)
+    }
+
+    /// Opens the folder of an interrupted run, to go on after `step`.
+    pub fn resume(path: &Path, config: &TrainConfig, step: u64) -> Result<Self> {
+        forget_after(&path.join(METRICS), step)?;
+        Self::open(path, config)
     }
 
     fn open(path: &Path, config: &TrainConfig) -> Result<Self> {
@@ -86,12 +86,19 @@ impl RunFolder {
         let info = Info { provenance, ..info.clone() };
         checkpoint::save(&self.path.join(MODEL), model, &info, tokenizer)
     }
+
+    /// Writes the held-out tokens.
+    pub fn save_held_out(&self, tokens: &[u16]) -> Result<()> {
+        let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
+        write_atomically(&self.path.join(VALID), &[&bytes])
+    }
 }
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 const MODEL: &str = "model.safetensors";
 const STATE: &str = "state.safetensors";
+const VALID: &str = "valid.u16";
 
 /// Drops the metrics of steps that are going to be done again.
 fn forget_after(metrics: &Path, step: u64) -> Result<()> {

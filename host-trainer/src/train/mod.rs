@@ -6,7 +6,7 @@ mod interrupt;
 mod progress;
 mod trainer;
 
-pub use config::{Budget, TrainConfig, TrainingConfig};
+pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig};
 pub use folder::check_folder;
 pub use trainer::{StepReport, Trainer};
 
@@ -68,10 +68,11 @@ pub fn train(
     let mut best_loss = f64::INFINITY;
     let folder = if resume {
         let len = trainer.model().params().values.len();
-        let (folder, state) = RunFolder::resume(run_dir, &config, tokenizer.as_deref(), len)?;
+        let state = RunFolder::state(run_dir, &config, tokenizer.as_deref(), len)?;
         best_loss = state.best_loss;
         trainer.restore(state)?;
-        folder
+        check_budget(&trainer, &config)?;
+        RunFolder::resume(run_dir, &config, trainer.step())?
     } else {
         RunFolder::create(run_dir, &config)?
     };
@@ -92,6 +93,16 @@ fn check_tokens(config: &TrainConfig, tokens: &[u16]) -> Result<()> {
         shape.seq_len + 1
     );
     check_vocabulary(tokens, shape.vocab_size)
+}
+
+/// Refuses to go on for fewer steps than were done. Minutes that are used up end the run with its evaluation, which an
+/// interruption may have cut off.
+fn check_budget(trainer: &Trainer, config: &TrainConfig) -> Result<()> {
+    let done = trainer.step();
+    if let Budget::Steps(steps) = config.budget()? {
+        ensure!(steps > done, "steps: found {steps}, wanted more than the {done} done");
+    }
+    Ok(())
 }
 
 /// A run and its surroundings.
@@ -152,14 +163,10 @@ impl Run<'_> {
 
         // Saved first: whoever interrupts may not wait for the evaluation.
         self.save()?;
+        self.folder.save_held_out(self.valid_tokens)?;
         drop(listener);
         let interrupted = self.trainer.fraction() < 1.0;
-        let valid_loss = if interrupted {
-            self.progress.note("interrupted; the run is saved and can be resumed");
-            None
-        } else {
-            self.evaluate(usize::MAX)?
-        };
+        let valid_loss = if interrupted { None } else { self.evaluate(usize::MAX)? };
         Ok(Outcome {
             interrupted,
             steps: self.trainer.step(),
