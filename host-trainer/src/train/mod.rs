@@ -95,12 +95,12 @@ fn check_tokens(config: &TrainConfig, tokens: &[u16]) -> Result<()> {
     check_vocabulary(tokens, shape.vocab_size)
 }
 
-/// Refuses to go on for fewer steps than were done. Minutes that are used up end the run with its evaluation, which an
-/// interruption may have cut off.
+/// Refuses to go on for fewer steps than were done. A budget that is just used up ends the run with its evaluation, which
+/// an interruption may have cut off.
 fn check_budget(trainer: &Trainer, config: &TrainConfig) -> Result<()> {
     let done = trainer.step();
     if let Budget::Steps(steps) = config.budget()? {
-        ensure!(steps > done, "steps: found {steps}, wanted more than the {done} done");
+        ensure!(steps >= done, "steps: found {steps}, wanted at least the {done} done");
     }
     Ok(())
 }
