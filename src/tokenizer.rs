@@ -57,16 +57,6 @@ impl<'m> Tokenizer<'m> {
         FIRST_PIECE as usize + self.pieces.len()
     }
 
-    /// The token that begins every sequence.
-    pub const fn bos(&self) -> Token {
-        Token::BOS
-    }
-
-    /// The token that ends a sequence.
-    pub const fn eos(&self) -> Token {
-        Token::EOS
-    }
-
     /// Whether a token stands for no text: unknown, begin or end of sequence.
     pub const fn is_special(&self, token: Token) -> bool {
         token.0 < FIRST_BYTE

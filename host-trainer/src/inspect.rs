@@ -1,10 +1,11 @@
 //! What a model file holds, what it needs, and where it fits.
 
+use crate::model::{ActivationName, NormName, PositionsName};
 use boards::Board;
 use serde::Serialize;
-use std::fmt::{Display, Formatter, Result as FmtResult};
+use std::fmt::{Debug, Display, Formatter, Result as FmtResult};
 use thumbformer::format::{Dtype, FormatError, InputWidth, NUMERICS, Tensor, TensorKind, VERSION};
-use thumbformer::{Config, Model};
+use thumbformer::{Activation, Config, Model, NormKind, Positions};
 
 /// Flash that a program around the model takes, at most: the runtime's 24 KiB, and as much again for an
 /// application with its serial port and its logs.
@@ -18,7 +19,8 @@ pub struct Inspection {
     version: u16,
     numerics: u16,
     metadata: Vec<(String, String)>,
-    config: Shape,
+    #[serde(with = "Shape")]
+    config: Config,
     frac: u8,
     parameters: usize,
     /// Bytes of the file.
@@ -31,8 +33,9 @@ pub struct Inspection {
     boards: Vec<Fit>,
 }
 
-/// The configuration, in words.
-#[derive(Debug, Serialize)]
+/// How the configuration is written: by the names of a run's config.toml.
+#[derive(Serialize)]
+#[serde(remote = "Config")]
 struct Shape {
     dim: usize,
     hidden_dim: usize,
@@ -41,10 +44,13 @@ struct Shape {
     n_kv_heads: usize,
     vocab_size: usize,
     seq_len: usize,
-    norm: String,
-    activation: String,
+    #[serde(with = "NormName")]
+    norm: NormKind,
+    #[serde(with = "ActivationName")]
+    activation: Activation,
     gated: bool,
-    positions: String,
+    #[serde(with = "PositionsName")]
+    positions: Positions,
     tied: bool,
     biases: bool,
 }
@@ -100,7 +106,7 @@ impl Inspection {
                 .filter_map(|line| line.split_once(" = "))
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
-            config: shape(config),
+            config: *config,
             frac: header.frac,
             parameters: tensors.iter().map(|t| parameters(config, t)).sum(),
             bytes,
@@ -113,22 +119,9 @@ impl Inspection {
     }
 }
 
-fn shape(c: &Config) -> Shape {
-    Shape {
-        dim: c.dim,
-        hidden_dim: c.hidden_dim,
-        n_layers: c.n_layers,
-        n_heads: c.n_heads,
-        n_kv_heads: c.n_kv_heads,
-        vocab_size: c.vocab_size,
-        seq_len: c.seq_len,
-        norm: format!("{:?}", c.norm).to_lowercase(),
-        activation: format!("{:?}", c.activation).to_lowercase(),
-        gated: c.gated,
-        positions: format!("{:?}", c.positions).to_lowercase(),
-        tied: c.tied,
-        biases: c.biases,
-    }
+/// A variant in a sentence.
+fn word(variant: impl Debug) -> String {
+    format!("{variant:?}").to_lowercase()
 }
 
 /// Whether the tensor's data are those of the embedding.
@@ -206,10 +199,10 @@ impl Display for Inspection {
         writeln!(
             f,
             "{} norm, {}{} MLP, {} positions, {} head, {} fraction bits\n",
-            c.norm,
+            word(c.norm),
             if c.gated { "gated " } else { "" },
-            c.activation,
-            c.positions,
+            word(c.activation),
+            word(c.positions),
             if c.tied { "tied" } else { "separate" },
             self.frac
         )?;

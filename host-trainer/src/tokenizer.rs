@@ -46,7 +46,7 @@ impl<'m> TextEncoder<'m> {
 
     /// The tokens of a text that begins a sequence, as [`Tokenizer::encode_bytes`] gives them.
     pub fn encode(&mut self, text: &[u8]) -> Vec<Token> {
-        let mut tokens = vec![self.tokenizer.bos()];
+        let mut tokens = vec![Token::BOS];
         if self.tokenizer.kind() == TokenizerKind::LlamaBpe && !text.is_empty() {
             // the space may merge with the first part
             let (part, rest) = text.split_at(self.first_part(text));

@@ -8,12 +8,12 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::{command, firmware};
+use crate::command;
 
 /// Builds the command line and returns its path.
 pub fn build() -> Result<PathBuf> {
     eprintln!("build    thumbformer (a minute or two where it was never built)");
-    firmware::executable(&command::output(command::cargo(".").args([
+    command::executable(&command::output(command::cargo(".").args([
         "build",
         "--release",
         "--package",

@@ -4,11 +4,12 @@ use std::{
     env,
     ffi::OsString,
     fmt::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
@@ -42,6 +43,15 @@ pub fn output(command: &mut Command) -> Result<String> {
         bail!("`{line}` failed ({})", output.status);
     }
     String::from_utf8(output.stdout).with_context(|| format!("`{line}` wrote no text"))
+}
+
+/// The program among cargo's messages, one JSON object a line.
+pub fn executable(messages: &str) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Message {
+        executable: Option<PathBuf>,
+    }
+    messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable).next_back()
 }
 
 /// Whether the program can be called and succeeds, quietly.

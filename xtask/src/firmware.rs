@@ -4,7 +4,6 @@ use std::{ffi::OsStr, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
 use boards::Board;
-use serde::Deserialize;
 
 use crate::command;
 
@@ -17,7 +16,7 @@ pub fn build(board: &Board, program: &str, env: &[(&str, &OsStr)]) -> Result<Pat
             .args(["--message-format", "json-render-diagnostics"])
             .envs(env.iter().copied()),
     )?;
-    executable(&messages).with_context(|| format!("cargo built no program {program}"))
+    command::executable(&messages).with_context(|| format!("cargo built no program {program}"))
 }
 
 /// Cargo in `firmware/` with everything that the board asks for.
@@ -32,15 +31,6 @@ pub fn cargo(board: &Board, subcommand: &str) -> Command {
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo
-}
-
-/// The program among cargo's messages, one JSON object a line.
-pub fn executable(messages: &str) -> Option<PathBuf> {
-    #[derive(Deserialize)]
-    struct Message {
-        executable: Option<PathBuf>,
-    }
-    messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable).next_back()
 }
 
 #[cfg(test)]

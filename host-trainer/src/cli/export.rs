@@ -60,7 +60,7 @@ impl Args {
                 .with_context(|| path.display().to_string())?;
         }
         let exported = round(&checkpoint.model, &tokenizer, &checkpoint.info, &text, &self.choices)?;
-        write(&self.output, &exported.file)?;
+        write_atomically(&self.output, &[&exported.file])?;
         eprintln!("wrote {} ({} bytes)", self.output.display(), exported.file.len());
         Ok(())
     }
@@ -85,9 +85,4 @@ pub fn round(
     };
     let metadata = [("name", info.name.as_str()), ("licence", &info.licence), ("source", &info.provenance)];
     export(model, tokenizer, &metadata, calibration, &options)
-}
-
-/// Writes a model file; an existing one is replaced only by a complete one.
-pub fn write(path: &Path, file: &[u8]) -> Result<()> {
-    write_atomically(path, &[file])
 }

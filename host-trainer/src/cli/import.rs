@@ -1,7 +1,7 @@
 //! `thumbformer import`
 
 use super::export::{self, Choices};
-use crate::checkpoint::{self, Info, check_output};
+use crate::checkpoint::{self, Info, check_output, write_atomically};
 use crate::import::{llama2c, llama2c_tokenizer};
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
@@ -67,7 +67,7 @@ impl Llama2c {
         }
         let exported = export::round(&model, &tokenizer, &info, &[], &self.choices)?;
         checkpoint::save(&twin, &model, &info, Some(&tokenizer))?;
-        export::write(&self.output, &exported.file)?;
+        write_atomically(&self.output, &[&exported.file])?;
         eprintln!("wrote {} (f32, {} parameters)", twin.display(), model.params().values.len());
         eprintln!("wrote {} ({} bytes)", self.output.display(), exported.file.len());
         Ok(())

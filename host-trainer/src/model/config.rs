@@ -117,14 +117,14 @@ struct Fields {
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "NormKind", rename_all = "snake_case")]
-enum NormName {
+pub(crate) enum NormName {
     Rms,
     Layer,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Activation", rename_all = "snake_case")]
-enum ActivationName {
+pub(crate) enum ActivationName {
     Silu,
     Gelu,
     GeluTanh,
@@ -133,7 +133,7 @@ enum ActivationName {
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Positions", rename_all = "snake_case")]
-enum PositionsName {
+pub(crate) enum PositionsName {
     Rope,
     Learned,
 }

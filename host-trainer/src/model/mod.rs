@@ -11,6 +11,7 @@ mod params;
 
 pub use backward::TrainingMemory;
 pub use config::ModelConfig;
+pub(crate) use config::{ActivationName, NormName, PositionsName};
 pub use params::{Params, Tensor};
 
 use crate::nn::cross_entropy;
