@@ -1,16 +1,17 @@
 //! The non-linearities of the MLP, each as `x * gate(x)` with a gate between 0 and 1.
 //!
 //! SiLU gates with the logistic function, GELU with the Gaussian distribution function (or the logistic
-//! function of a polynomial, its tanh form), ReLU with a step. For all of them `gate(-x) = 1 - gate(x)`, so
-//! that a table for `0 <= x < 12`, 32 entries to the unit and straight lines between them, serves.
+//! function of a polynomial, its tanh form), ReLU with a step. For all of them `gate(x) - 1/2` is odd, so that
+//! `x * gate(x) = x / 2 + |x| * opening(|x|)` with a table of `opening = gate - 1/2` for `0 <= x < 12`, 32 entries to
+//! the unit and straight lines between them.
 
 use crate::format::Activation;
-use crate::shift::{keep_rolled, round_shift};
-use crate::vector::{BlockShift, block_shift_of};
+use crate::shift::{bits, keep_rolled, mul_w, round_shift};
+use crate::vector::{BITS, BlockShift, block_shift};
 
 /// Where the tables end: beyond, the gate is 1 to within half of its last bit.
 const END: u32 = 12;
-/// A gate at `0, 1/32, .. 12`, in Q15.
+/// An opening at `0, 1/32, .. 12`, in Q15: from 0 to 1/2.
 type Table = [u16; END as usize * 32 + 1];
 
 static LOGISTIC: Table = table(Activation::Silu);
@@ -19,27 +20,47 @@ static GAUSS_TANH: Table = table(Activation::GeluTanh);
 
 /// `out = act(gate) * up` (or `act(gate)` where `up` is empty), written over `gate`.
 ///
-/// Both inputs have `frac` fraction bits; each is block-shifted to 15 bits first. The result is at most
-/// 2^30 in magnitude; the exponent of its unit is returned.
+/// Both inputs have `frac` fraction bits and these [`magnitude`](crate::vector::magnitude)s. The result is at most
+/// 2^29 in magnitude; the exponent of its unit is returned.
 #[inline(never)]
-pub fn apply(activation: Activation, gate: &mut [i32], up: &[i32], frac: i32) -> i32 {
+pub fn apply(
+    activation: Activation,
+    gate: &mut [i32],
+    gate_magnitude: u32,
+    up: &[i32],
+    up_magnitude: u32,
+    frac: i32,
+) -> i32 {
     let table = match activation {
         Activation::Silu => &LOGISTIC,
         Activation::Gelu => &GAUSS,
         Activation::GeluTanh => &GAUSS_TANH,
-        Activation::Relu => return apply_with(|x| i32::from(x > 0) << 15, gate, up, frac),
+        Activation::Relu => return apply_with(|_| 1 << 14, gate, gate_magnitude, up, up_magnitude, frac),
     };
-    // From `frac` fraction bits (4 to 24) to 15.
-    let (left, right) = if frac < 15 { ((15 - frac as u32) & 31, 0) } else { (0, (frac as u32 - 15) & 31) };
-    let range = ((END << frac) - 1, left, right);
-    apply_with(|x| look_up(table, x, range), gate, up, frac)
+    // From the fraction bits of the rounded gate to 10, in two shifts of which one is by 0. From 17 to the left on,
+    // everything but 0 is beyond the table.
+    let fraction = frac - block_shift(gate_magnitude, BITS);
+    let (left, right) = ((10 - fraction).clamp(0, 17) as u32, (fraction - 10).clamp(0, 31) as u32);
+    let open = |x: u32| look_up(table, x << (left & 31) >> (right & 31));
+    apply_with(open, gate, gate_magnitude, up, up_magnitude, frac)
 }
 
 #[inline(always)]
-fn apply_with(open: impl Fn(i32) -> i32, gate: &mut [i32], up: &[i32], frac: i32) -> i32 {
-    let s = block_shift_of(gate, 15);
-    let gate_shift = BlockShift::new(s);
-    let act = |x: i32| round_shift(gate_shift.round(x) * open(x), 15);
+fn apply_with(
+    open: impl Fn(u32) -> i32,
+    gate: &mut [i32],
+    gate_magnitude: u32,
+    up: &[i32],
+    up_magnitude: u32,
+    frac: i32,
+) -> i32 {
+    let s = block_shift(gate_magnitude, BITS);
+    let shift = BlockShift::new(s);
+    let act = |x: i32| {
+        let x = shift.round(x);
+        let size = x.unsigned_abs();
+        round_shift((x << 14) + size as i32 * open(size), 15)
+    };
     if up.is_empty() {
         for x in gate.iter_mut() {
             *x = act(*x);
@@ -47,27 +68,24 @@ fn apply_with(open: impl Fn(i32) -> i32, gate: &mut [i32], up: &[i32], frac: i32
         }
         return s - frac;
     }
-    let t = block_shift_of(up, 15);
-    let up_shift = BlockShift::new(t);
+    let left = 31 - bits(up_magnitude);
     for (x, &u) in gate.iter_mut().zip(up) {
-        *x = act(*x) * up_shift.round(u);
+        *x = mul_w(u << (left & 31), act(*x) as i16);
         keep_rolled();
     }
-    s + t - 2 * frac
+    s - frac + 16 - left as i32 - frac
 }
 
-/// The gate at `x` in Q15; `range` says where the table ends and how to get from there to Q15.
+/// The opening at `x` (Q10), in Q15.
 #[inline(always)]
-fn look_up(table: &Table, x: i32, range: (u32, u32, u32)) -> i32 {
-    let (end, left, right) = range;
-    let q15 = x.unsigned_abs().min(end) << left >> right;
-    let at = (q15 >> 10) as usize;
+fn look_up(table: &Table, x: u32) -> i32 {
+    let x = x.min((END << 10) - 1);
+    let at = (x >> 5) as usize;
     let (Some(&low), Some(&high)) = (table.get(at), table.get(at + 1)) else {
-        return 1 << 15;
+        return 1 << 14;
     };
     let (low, high) = (i32::from(low), i32::from(high));
-    let gate = low + round_shift((high - low) * (q15 & 1023) as i32, 10);
-    if x < 0 { (1 << 15) - gate } else { gate }
+    low + round_shift((high - low) * (x & 31) as i32, 5)
 }
 
 const fn table(activation: Activation) -> Table {
@@ -85,7 +103,7 @@ const fn table(activation: Activation) -> Table {
             }
             Activation::Relu => ONE,
         };
-        table[i] = ((gate + (1 << (Q - 16))) >> (Q - 15)) as u16;
+        table[i] = ((gate - ONE / 2 + (1 << (Q - 16))) >> (Q - 15)) as u16;
         i += 1;
     }
     table
@@ -148,6 +166,7 @@ const fn gauss(x: u128) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vector::magnitude;
 
     fn exact(activation: Activation, x: f64) -> f64 {
         match activation {
@@ -168,7 +187,8 @@ mod tests {
                 let ups: Vec<i32> = values.iter().rev().copied().collect();
                 let real = |v: i32| f64::from(v) / 2f64.powi(frac);
                 let mut gate = values.clone();
-                let unit = 2f64.powi(apply(activation, &mut gate, &[], frac));
+                let m = magnitude(&gate);
+                let unit = 2f64.powi(apply(activation, &mut gate, m, &[], 0, frac));
                 for (g, &v) in gate.iter().zip(&values) {
                     let (got, wanted) = (f64::from(*g) * unit, exact(activation, real(v)));
                     assert!(
@@ -178,7 +198,7 @@ mod tests {
                     );
                 }
                 let mut gate = values.clone();
-                let unit = 2f64.powi(apply(activation, &mut gate, &ups, frac));
+                let unit = 2f64.powi(apply(activation, &mut gate, m, &ups, magnitude(&ups), frac));
                 for ((g, &v), &u) in gate.iter().zip(&values).zip(&ups) {
                     let (got, wanted) = (f64::from(*g) * unit, exact(activation, real(v)) * real(u));
                     assert!((got - wanted).abs() < 2e-2, "{activation:?}: {got}, wanted {wanted}");

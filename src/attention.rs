@@ -4,133 +4,161 @@
 //! sum of powers of two and needs no multiplication by a constant here.
 
 use crate::cache::{Cache, step};
-use crate::fixed::exp2_neg_below_32;
+use crate::fixed::EXP2_1024;
+use crate::format::align;
 use crate::kernel;
 use crate::shift::{bits, ceil_log2, keep_rolled, round_shift};
+use crate::vector::{BITS, block_shift};
 
-/// Rotates the pairs `(2i, 2i+1)` of each head in place (Su et al. 2021, eq. 34) and halves them, so that 15
-/// bits of magnitude suffice for the result too. `table` is the row of a position: cosine and sine of each
-/// pair in Q14.
+/// Rotates the pairs `(2i, 2i+1)` of each head in place (Su et al. 2021, eq. 34). `table` is the row of a position:
+/// cosine and sine of each pair in Q14.
 pub fn rotate(x: &mut [i16], table: &[i16]) {
     for head in x.chunks_exact_mut(table.len().max(2)) {
         for (pair, turn) in head.as_chunks_mut::<2>().0.iter_mut().zip(table.as_chunks::<2>().0) {
             let [a, b] = pair.map(i32::from);
             let [cos, sin] = turn.map(i32::from);
-            *pair = [round_shift(a * cos - b * sin, 15) as i16, round_shift(a * sin + b * cos, 15) as i16];
+            *pair = [round_shift(a * cos - b * sin, 14) as i16, round_shift(a * sin + b * cos, 14) as i16];
         }
     }
 }
 
+/// Fraction bits of the scores, where the keys' steps leave as many.
+const FRACTION: i32 = 10;
+/// The most that scores are shifted by: what is lost beyond is less than their last bit.
+const MAX_SHIFT: i32 = 24;
+
+/// The bits that a dot product loses where a head is longer than 16: 5 bits of the key's mantissa must fit beside it.
+const fn narrowing(head_dim: usize) -> u32 {
+    ceil_log2(head_dim).saturating_sub(4)
+}
+
+/// The block shift of queries of this [`magnitude`](crate::vector::magnitude): to 14 bits, but tiny ones, whose scores are
+/// nothing, stay so small that no score is shifted by more than [`MAX_SHIFT`].
+pub fn query_shift(magnitude: u32, head_dim: usize, frac: i32) -> i32 {
+    block_shift(magnitude, BITS).max(2 * frac - narrowing(head_dim) as i32 - FRACTION - MAX_SHIFT)
+}
+
+/// Query heads that are worked on together, where they share keys and values.
+pub const HEADS: usize = 2;
+
 /// The memory that attention works in.
 #[derive(Debug)]
 pub struct Scratch<'a> {
-    /// Scores of one head, `[seq_len]`.
+    /// Scores, `[HEADS, seq_len]`.
     pub scores: &'a mut [i32],
-    /// Softmax weights of one head, `[seq_len]`.
+    /// Softmax weights, `[HEADS, align(seq_len)]`.
     pub weights: &'a mut [i16],
 }
 
 /// Causal self-attention of the newest position over a block's cache (Vaswani et al. 2017, section 3.2;
 /// grouped heads as in Ainslie et al. 2023).
 ///
-/// `queries` `[n_heads, head_dim]` are at most 15 bits in units of 2^`unit` last bits of the residual
-/// stream, which has `frac` fraction bits; `len` positions are in the cache. `out` `[n_heads, head_dim]` has
-/// `frac` fraction bits. The queries are left in the order of [`kernel::arrange`].
+/// `queries` `[n_heads, head_dim]` are in units of 2^`unit` last bits of the residual stream, which has `frac`
+/// fraction bits; the newest position is `position`. `out` `[n_heads, head_dim]` has `frac` fraction bits. The queries
+/// are left in the order of [`kernel::arrange`].
 pub fn attend(
     queries: &mut [i16],
     unit: i32,
     frac: i32,
     (keys, values): (&Cache<'_>, &Cache<'_>),
-    len: usize,
+    position: usize,
     scratch: Scratch<'_>,
     out: &mut [i32],
 ) {
-    let head_dim = keys.head_dim.max(1);
+    let (head_dim, seq_len) = (keys.head_dim.max(1), keys.seq_len);
     let n_heads = queries.len() / head_dim;
-    let n_kv_heads = keys.scales.len() / keys.seq_len.max(1);
+    let n_kv_heads = keys.scales.len() / seq_len.max(1);
     let group = (n_heads / n_kv_heads.max(1)).max(1);
-    let (Some(scores), Some(weights)) = (scratch.scores.get_mut(..len), scratch.weights.get_mut(..len))
-    else {
-        return;
-    };
-    let long = long_context(keys.seq_len);
-    for kv_head in 0..n_kv_heads {
-        let (key_rows, key_scales) = keys.head(kv_head, len);
-        let (value_rows, value_scales) = values.head(kv_head, len);
-        let key_exponent = largest_exponent(key_scales);
-        let value_exponent = largest_exponent(value_scales);
-        for head in kv_head * group..(kv_head + 1) * group {
-            let part = head * head_dim..(head + 1) * head_dim;
-            let (Some(query), Some(out)) = (queries.get_mut(part.clone()), out.get_mut(part)) else {
+    let (len, stride) = (position + 1, align(seq_len));
+    let long = long_context(seq_len);
+    let groups = queries.chunks_exact_mut(group * head_dim).zip(out.chunks_exact_mut(group * head_dim));
+    for (kv_head, (queries, out)) in groups.enumerate() {
+        let (keys, key_scales, key_exponent) = keys.head(kv_head, position);
+        let (values, value_scales, value_exponent) = values.head(kv_head, position);
+        let units = Units::new(head_dim, 2 * frac - unit, key_exponent);
+        for (query, out) in queries.chunks_exact_mut(head_dim).zip(out.chunks_exact_mut(head_dim)) {
+            let (Some(scores), Some(weights)) =
+                (scratch.scores.get_mut(..len), scratch.weights.get_mut(..align(len)))
+            else {
                 return;
             };
             kernel::arrange(query);
-            kernel::matvec(key_rows, query, scores);
-            let (max, fraction) = to_base_two(scores, head_dim, 2 * frac - unit, key_scales, key_exponent);
-            let sum = exponentiate(scores, max, fraction);
-            weigh(scores, value_scales, value_exponent + 6 + long, weights);
-            out.fill(0);
-            kernel::add_weighted_rows(value_rows, head_dim, weights, out);
+            kernel::matvec_strided(keys, head_dim, query, scores);
+            let top = to_base_two(scores, key_scales, units);
+            let sum = softmax(scores, top, units.fraction, value_scales, value_exponent + 6 + long, weights);
+            kernel::arrange(weights);
+            kernel::matvec_strided(values, stride, weights, out);
             divide(out, sum, value_exponent, long);
         }
     }
 }
 
-/// The largest exponent of the steps; scale bytes are in its order.
-fn largest_exponent(scales: &[u8]) -> u32 {
-    scales.iter().fold(0, |m: u32, &s| m.max(u32::from(s))) >> 4
+/// How dot products become scores.
+#[derive(Debug, Clone, Copy)]
+struct Units {
+    /// See [`narrowing`].
+    narrowing: u32,
+    /// Fraction bits of the scores: at most [`FRACTION`] and as many as leave every shift to the right.
+    fraction: u32,
+    /// The shift to the right that makes a score, where the key's exponent is 0.
+    base: u32,
+}
+
+impl Units {
+    /// `frac` are the fraction bits of the dot products before the keys' steps, whose largest exponent is `largest`.
+    fn new(head_dim: usize, frac: i32, largest: u32) -> Self {
+        let narrowing = narrowing(head_dim);
+        let whole = frac - narrowing as i32;
+        let fraction = (whole - largest as i32).clamp(0, FRACTION);
+        let base = (whole - fraction).clamp(largest as i32, MAX_SHIFT) as u32;
+        Self { narrowing, fraction: fraction as u32, base }
+    }
 }
 
 // The loops below stay functions of their own: inlined into one another they spill registers.
 
-/// Dot products of a query with int8 keys to logarithms to base two; returns the largest, and how many
-/// fraction bits they have: at most 16 and as many as leave every shift to the right. `frac` is that of the
-/// products before the keys' steps, whose largest exponent is `largest`.
+/// Dot products of a query with int8 keys to logarithms to base two; returns the largest.
 #[inline(never)]
-fn to_base_two(scores: &mut [i32], head_dim: usize, frac: i32, scales: &[u8], largest: u32) -> (i32, u32) {
-    // |dot| < 2^22 head_dim; four bits less of head_dim leave room for the 5 bits of the key's mantissa.
-    let narrowing = ceil_log2(head_dim).saturating_sub(4);
-    let fraction = (frac - narrowing as i32 - largest as i32).clamp(0, 16);
-    let base = (frac - narrowing as i32 - fraction).clamp(largest as i32, 47) as u32;
-    // A shift to the right by base - exponent in two, the first of which is the same for all and rounds down;
-    // from 32 on the result is 0. The product is at most 16 * 127 * 2^15 * 31 < 2^31 - 2^15.
-    let rounded = base.min(16);
-    let common = base - rounded;
-    let mut max = i32::MIN;
+fn to_base_two(scores: &mut [i32], scales: &[u8], units: Units) -> i32 {
+    let mut top = i32::MIN;
     for (score, &scale) in scores.iter_mut().zip(scales) {
         let (mantissa, exponent) = step(scale);
-        let product = round_shift(*score, narrowing) * mantissa;
-        *score = round_shift(product >> common, rounded - exponent);
-        max = max.max(*score);
+        // At most 16 * 127 * 2^15 * 31 + 2^23 < 2^31.
+        *score = round_shift(round_shift(*score, units.narrowing) * mantissa, units.base - exponent);
+        top = top.max(*score);
         keep_rolled();
     }
-    (max, fraction as u32)
+    top
 }
 
-/// Scores become powers of two, `2^(score - max)` in Q16; returns their sum.
+/// Scores with these fraction bits to powers `2^(score - top)` in Q16; returns the sum of these. A power times the
+/// step of the value that it will multiply is the weight, with the largest exponent of those steps as 0 and 15 bits,
+/// less for long contexts: `base` says how many. Weights beyond the scores are 0.
 #[inline(never)]
-fn exponentiate(scores: &mut [i32], max: i32, fraction: u32) -> u32 {
+fn softmax(
+    scores: &[i32],
+    top: i32,
+    fraction: u32,
+    value_scales: &[u8],
+    base: u32,
+    weights: &mut [i16],
+) -> u32 {
     let mut sum = 0u32;
-    for score in scores {
-        // 2^-31 is 0 in Q16: there is no need to look further down.
-        let distance = (max.wrapping_sub(*score) as u32).min(31 << fraction);
-        let power = exp2_neg_below_32(distance << (16 - fraction));
+    let (weights, padding) = weights.split_at_mut_checked(scores.len()).unwrap_or_default();
+    padding.fill(0);
+    // 2^-31 is 0 in Q16: there is no need to look further down.
+    let (mask, end) = ((1u32 << fraction) - 1, (32 << fraction) - 1);
+    let left = FRACTION as u32 - fraction;
+    for ((weight, &score), &scale) in weights.iter_mut().zip(scores).zip(value_scales) {
+        let distance = (top.wrapping_sub(score) as u32).min(end);
+        let entry = EXP2_1024[((distance & mask) << left & 1023) as usize];
+        let power = u32::from(entry) >> (distance >> fraction & 31);
         sum = sum.wrapping_add(power);
-        *score = power as i32;
+        let (mantissa, exponent) = step(scale);
+        *weight = round_shift(power as i32 * mantissa, base - exponent) as i16;
         keep_rolled();
     }
     sum
-}
-
-/// Softmax weights before the division: powers times the steps of the values that they will multiply, with
-/// the largest exponent of those steps as 0 and 15 bits, less for long contexts: `base` says how many.
-#[inline(never)]
-fn weigh(powers: &[i32], scales: &[u8], base: u32, weights: &mut [i16]) {
-    for ((weight, &power), &scale) in weights.iter_mut().zip(powers).zip(scales) {
-        let (mantissa, exponent) = step(scale);
-        *weight = round_shift(power * mantissa, base - exponent) as i16;
-        keep_rolled();
-    }
 }
 
 /// The bits that weights lose where more than 512 positions may be summed.
@@ -179,8 +207,16 @@ mod tests {
             let noise = |i: usize, j: usize| ((i * 7919 + j * 104_729 + i * j * 31) % 2001) as i32 - 1000;
             let (mut kr, mut ks) = (vec![0i8; seq_len * head_dim], vec![0u8; seq_len]);
             let (mut vr, mut vs) = (kr.clone(), ks.clone());
-            let mut keys = Cache { rows: &mut kr, scales: &mut ks, seq_len, head_dim };
-            let mut values = Cache { rows: &mut vr, scales: &mut vs, seq_len, head_dim };
+            let cache = |elements, scales, transposed| Cache {
+                elements,
+                scales,
+                largest: &[15],
+                transposed,
+                seq_len,
+                head_dim,
+            };
+            let mut keys = cache(&mut kr[..], &mut ks[..], false);
+            let mut values = cache(&mut vr[..], &mut vs[..], true);
             for p in 0..len {
                 let row = |seed: usize| -> Vec<i16> {
                     (0..head_dim).map(|c| (noise(p + seed, c) * (1 + (p % 5) as i32)) as i16).collect()
@@ -189,24 +225,23 @@ mod tests {
                 values.store(p, &row(77), unit + 1);
             }
             let real = |cache: &Cache<'_>| -> Vec<Vec<f64>> {
-                let (rows, scales) = cache.head(0, len);
-                rows.chunks(head_dim)
-                    .zip(scales)
-                    .map(|(r, &s)| {
-                        let (mantissa, exponent) = step(s);
-                        let step = f64::from(mantissa) * 2f64.powi(exponent as i32 - frac);
-                        r.iter().map(|&q| f64::from(q) * step).collect()
-                    })
-                    .collect()
+                let (elements, scales, _) = cache.head(0, len - 1);
+                let row = |p: usize| {
+                    let (mantissa, exponent) = step(scales[p]);
+                    let step = f64::from(mantissa) * 2f64.powi(exponent as i32 - frac);
+                    let element = |c| elements[if cache.transposed { c * seq_len + p } else { p * head_dim + c }];
+                    (0..head_dim).map(|c| f64::from(element(c)) * step).collect()
+                };
+                (0..len).map(row).collect()
             };
             for n_heads in [1, 2] {
                 let mut queries: Vec<i16> =
                     (0..n_heads * head_dim).map(|i| (noise(i, 5) * 8) as i16).collect();
                 let mut out = vec![0; queries.len()];
                 let natural = queries.clone();
-                let (scores, weights) = (&mut vec![0; seq_len], &mut vec![0; seq_len]);
+                let (scores, weights) = (&mut vec![0; 2 * seq_len], &mut vec![0; 2 * seq_len]);
                 let scratch = Scratch { scores, weights };
-                attend(&mut queries, unit, frac, (&keys, &values), len, scratch, &mut out);
+                attend(&mut queries, unit, frac, (&keys, &values), len - 1, scratch, &mut out);
                 let (k, v) = (real(&keys), real(&values));
                 let peak = v.iter().flatten().fold(0f64, |m, v| m.max(v.abs()));
                 for (q, out) in natural.chunks(head_dim).zip(out.chunks(head_dim)) {
@@ -225,8 +260,8 @@ mod tests {
 
     #[test]
     fn rotation_turns_pairs() {
-        let mut x = [16384, 0, 0, 16384, 1000, -1000, 32767, 32767];
+        let mut x = [16384, 0, 0, 16384, 1000, -1000, 16384, 16384];
         rotate(&mut x, &[16384, 0, 0, 16384]);
-        assert_eq!(x, [8192, 0, -8192, 0, 500, -500, -16383, 16384]);
+        assert_eq!(x, [16384, 0, -16384, 0, 1000, -1000, -16384, 16384]);
     }
 }

@@ -1,14 +1,22 @@
 //! The KV cache: int8 keys and values with a one-byte scale per position and head.
+//!
+//! Keys lie as rows, a position each, for the dot products with a query; values lie transposed, a row for each channel,
+//! for the sum over positions: both are matrix-vector products with contiguous rows.
 
+use crate::format::align;
 use crate::shift::{bits, keep_rolled, round_shift};
 
 /// Keys (or values) of all heads and positions of one block.
 #[derive(Debug)]
 pub struct Cache<'a> {
-    /// int8 `[n_kv_heads, seq_len, head_dim]`.
-    pub rows: &'a mut [i8],
+    /// int8: keys `[n_kv_heads, seq_len, head_dim]`, values `[n_kv_heads, head_dim, align(seq_len)]`.
+    pub elements: &'a mut [i8],
     /// Scales `[n_kv_heads, seq_len]`, see [`step`].
     pub scales: &'a mut [u8],
+    /// The largest scale of each head, `[n_kv_heads]`, over the positions of all tokens that are finished.
+    pub largest: &'a [u8],
+    /// Whether these are values.
+    pub transposed: bool,
     /// Positions.
     pub seq_len: usize,
     /// Width of a head.
@@ -20,12 +28,16 @@ pub struct Cache<'a> {
 pub struct KvCache<'a> {
     /// int8 `[n_layers, n_kv_heads, seq_len, head_dim]`.
     pub keys: &'a mut [i8],
-    /// As the keys.
+    /// int8 `[n_layers, n_kv_heads, head_dim, align(seq_len)]`.
     pub values: &'a mut [i8],
     /// Scales `[n_layers, n_kv_heads, seq_len]`.
     pub key_scales: &'a mut [u8],
     /// As those of the keys.
     pub value_scales: &'a mut [u8],
+    /// The largest scales `[n_layers, n_kv_heads]` of the tokens that are finished.
+    pub largest_keys: &'a mut [u8],
+    /// As those of the keys.
+    pub largest_values: &'a mut [u8],
     /// Heads.
     pub n_kv_heads: usize,
     /// Positions.
@@ -37,13 +49,35 @@ pub struct KvCache<'a> {
 impl KvCache<'_> {
     /// The keys and the values of a block.
     pub fn block(&mut self, layer: usize) -> (Cache<'_>, Cache<'_>) {
-        let (seq_len, head_dim) = (self.seq_len, self.head_dim);
-        let positions = self.n_kv_heads * seq_len;
-        let cache = |rows, scales| Cache { rows, scales, seq_len, head_dim };
-        (
-            cache(part(self.keys, layer, positions * head_dim), part(self.key_scales, layer, positions)),
-            cache(part(self.values, layer, positions * head_dim), part(self.value_scales, layer, positions)),
-        )
+        let (seq_len, head_dim, heads) = (self.seq_len, self.head_dim, self.n_kv_heads);
+        let keys = Cache {
+            elements: part(self.keys, layer, heads * seq_len * head_dim),
+            scales: part(self.key_scales, layer, heads * seq_len),
+            largest: part(self.largest_keys, layer, heads),
+            transposed: false,
+            seq_len,
+            head_dim,
+        };
+        let values = Cache {
+            elements: part(self.values, layer, heads * align(seq_len) * head_dim),
+            scales: part(self.value_scales, layer, heads * seq_len),
+            largest: part(self.largest_values, layer, heads),
+            transposed: true,
+            seq_len,
+            head_dim,
+        };
+        (keys, values)
+    }
+
+    /// The token at this position is finished: its scales count from now on.
+    pub fn finish(&mut self, position: usize) {
+        let seq_len = self.seq_len.max(1);
+        let keys = self.largest_keys.iter_mut().zip(self.key_scales.chunks_exact(seq_len));
+        let values = self.largest_values.iter_mut().zip(self.value_scales.chunks_exact(seq_len));
+        for (largest, scales) in keys.chain(values) {
+            let newest = scales.get(position).copied().unwrap_or(0);
+            *largest = if position == 0 { newest } else { newest.max(*largest) };
+        }
     }
 }
 
@@ -72,37 +106,57 @@ const RECIPROCAL: [u16; 16] = {
 };
 
 impl Cache<'_> {
+    /// Elements from one row to the next, and of one head.
+    fn strides(&self) -> (usize, usize) {
+        let row = if self.transposed { align(self.seq_len) } else { self.head_dim };
+        let rows = if self.transposed { self.head_dim } else { self.seq_len };
+        (row, rows * row)
+    }
+
     /// Stores `values * 2^unit` (in last bits of the residual stream) for all heads at a position.
-    /// `values` is `[n_kv_heads, head_dim]` of at most 15 bits, `unit` at most 18.
+    /// `values` is `[n_kv_heads, head_dim]`, `unit` at most 18.
     pub fn store(&mut self, position: usize, values: &[i16], unit: i32) {
         let head_dim = self.head_dim.max(1);
-        for (head, values) in values.chunks_exact(head_dim).enumerate() {
-            let at = head * self.seq_len + position;
-            let row = self.rows.get_mut(at * head_dim..(at + 1) * head_dim);
-            if let (Some(row), Some(scale)) = (row, self.scales.get_mut(at)) {
-                *scale = store_row(values, unit, row);
-            }
+        let (stride, head_len) = self.strides();
+        let heads = self.elements.chunks_exact_mut(head_len.max(1)).zip(values.chunks_exact(head_dim));
+        for ((elements, values), scales) in heads.zip(self.scales.chunks_exact_mut(self.seq_len.max(1))) {
+            let Some(scale) = scales.get_mut(position) else {
+                return;
+            };
+            *scale = if self.transposed {
+                let column = elements.get_mut(position..).unwrap_or_default();
+                store_head(values, unit, column.iter_mut().step_by(stride.max(1)))
+            } else {
+                let row = elements.get_mut(position * stride..).unwrap_or_default();
+                store_head(values, unit, row.iter_mut())
+            };
         }
     }
 
-    /// The rows `[seq_len, head_dim]` and scales `[seq_len]` of a head, positions `0..len`.
-    pub fn head(&self, head: usize, len: usize) -> (&[i8], &[u8]) {
-        let rows = self.rows.get(head * self.seq_len * self.head_dim..);
-        let scales = self.scales.get(head * self.seq_len..);
-        let rows = rows.and_then(|rows| rows.get(..len * self.head_dim)).unwrap_or_default();
-        (rows, scales.and_then(|scales| scales.get(..len)).unwrap_or_default())
+    /// A head up to and with `position`, its newest: its elements, `[position + 1, head_dim]` or
+    /// `[head_dim, align(seq_len)]`, its scales `[position + 1]`, and the exponent of the largest of them.
+    pub fn head(&self, head: usize, position: usize) -> (&[i8], &[u8], u32) {
+        let (_, head_len) = self.strides();
+        let elements = self.elements.get(head * head_len..(head + 1) * head_len).unwrap_or_default();
+        let len = if self.transposed { head_len } else { (position + 1) * self.head_dim };
+        let at = head * self.seq_len;
+        let scales = self.scales.get(at..at + position + 1).unwrap_or_default();
+        let newest = scales.last().copied().unwrap_or(0);
+        let before = if position == 0 { 0 } else { self.largest.get(head).copied().unwrap_or(0) };
+        (elements.get(..len).unwrap_or_default(), scales, u32::from(newest.max(before) >> 4))
     }
 }
 
 /// Rounds one head to int8 with the smallest step that holds its peak; returns the step's byte.
-fn store_row(values: &[i16], unit: i32, row: &mut [i8]) -> u8 {
+#[inline(always)]
+fn store_head<'e>(values: &[i16], unit: i32, elements: impl Iterator<Item = &'e mut i8>) -> u8 {
     let peak = values.iter().fold(0, |m, v| m.max(u32::from(v.unsigned_abs())));
     let scale = step_for(peak, unit);
     let exponent = i32::from(scale >> 4);
     let reciprocal = RECIPROCAL.get((scale & 15) as usize).map_or(0, |&r| i32::from(r));
-    // The product is below 2^30: from a shift by 31 on the result is 0.
+    // The product is at most 2^30: from a shift by 31 on the result is 0.
     let s = (19 + exponent - unit).clamp(1, 31) as u32;
-    for (q, &v) in row.iter_mut().zip(values) {
+    for (q, &v) in elements.zip(values) {
         *q = round_shift(i32::from(v) * reciprocal, s).clamp(-127, 127) as i8;
         keep_rolled();
     }
@@ -135,27 +189,71 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_come_back_within_half_a_step() {
-        for unit in [-20, -9, -5, -1, 0, 3] {
+    fn heads_come_back_within_half_a_step() {
+        for (transposed, unit) in [false, true].into_iter().flat_map(|t| [-20, -9, -5, -1, 0, 3].map(|u| (t, u))) {
             for amplitude in [1, 7, 300, 32_767] {
                 let values: Vec<i16> = (0..16).map(|i| ((i * 37 % 17 - 8) * amplitude / 8) as i16).collect();
-                let (mut rows, mut scales) = (vec![0i8; 2 * 3 * 8], vec![0u8; 6]);
-                let mut cache = Cache { rows: &mut rows, scales: &mut scales, seq_len: 3, head_dim: 8 };
+                let (mut elements, mut scales) = (vec![0i8; 2 * 4 * 8], vec![0u8; 2 * 4]);
+                let mut cache = Cache {
+                    elements: &mut elements,
+                    scales: &mut scales,
+                    largest: &[0, 0],
+                    transposed,
+                    seq_len: 4,
+                    head_dim: 8,
+                };
                 cache.store(1, &values, unit);
                 for head in 0..2 {
-                    let (rows, scales) = cache.head(head, 3);
+                    let (elements, scales, largest) = cache.head(head, 1);
                     let (mantissa, exponent) = step(scales[1]);
+                    assert_eq!(largest, exponent);
                     let step = f64::from(mantissa) * 2f64.powi(exponent as i32);
                     let values = &values[head * 8..];
                     let peak = values[..8].iter().map(|v| v.unsigned_abs()).max().unwrap();
                     let peak = f64::from(peak) * 2f64.powi(unit);
                     assert!(step <= (peak / 127.0 * 1.07).max(16.0), "step {step} for a peak of {peak}");
-                    for (q, &v) in rows[8..16].iter().zip(values) {
-                        let (got, wanted) = (f64::from(*q) * step, f64::from(v) * 2f64.powi(unit));
+                    for c in 0..8 {
+                        let q = elements[if transposed { 4 * c + 1 } else { 8 + c }];
+                        let (got, wanted) = (f64::from(q) * step, f64::from(values[c]) * 2f64.powi(unit));
                         assert!((got - wanted).abs() <= step * 0.51, "{got}, wanted {wanted}, step {step}");
                     }
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_largest_scale_is_that_of_finished_tokens_and_the_newest() {
+        let (mut keys, mut values) = ([0i8; 4 * 2], [0i8; 4 * 2]);
+        let (mut key_scales, mut value_scales) = ([0u8; 4], [0u8; 4]);
+        let (mut largest_keys, mut largest_values) = ([0xffu8; 1], [0xffu8; 1]);
+        let mut cache = KvCache {
+            keys: &mut keys,
+            values: &mut values,
+            key_scales: &mut key_scales,
+            value_scales: &mut value_scales,
+            largest_keys: &mut largest_keys,
+            largest_values: &mut largest_values,
+            n_kv_heads: 1,
+            seq_len: 4,
+            head_dim: 2,
+        };
+        let mut largest = |position: usize, peak: i16, finish: bool| {
+            cache.block(0).0.store(position, &[peak, 0], 8);
+            let largest = cache.block(0).0.head(0, position).2;
+            if finish {
+                cache.finish(position);
+            }
+            largest
+        };
+        let small = largest(0, 100, true);
+        let large = largest(1, 30_000, false);
+        assert!(large > small);
+        // The token at position 1 was given up; another one comes.
+        assert_eq!(largest(1, 100, true), small);
+        assert_eq!(largest(2, 30_000, true), large);
+        assert_eq!(largest(3, 100, true), large);
+        // The window starts anew.
+        assert_eq!(largest(0, 100, true), small);
     }
 }

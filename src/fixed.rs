@@ -8,23 +8,27 @@ pub(crate) const LOG2_E_Q30: u64 = 1_549_082_005;
 /// `ln(2)` in Q32.
 const LN_2_Q32: u64 = 2_977_044_472;
 
-/// `2^(-i/32)` in Q62 for `i` in `0..=32`: repeated products with `2^(-1/32)`, truncated.
-const fn powers() -> [u64; 33] {
-    const STEP: u128 = 4_512_867_096_753_504_463; // 2^(-1/32) in Q62
-    let mut table = [0; 33];
+/// `step^i` for `i` in `0..N`, all in Q62: repeated products, truncated.
+const fn powers<const N: usize>(step: u128) -> [u64; N] {
+    let mut table = [0; N];
     let mut value: u128 = 1 << 62;
     let mut i = 0;
-    while i < 33 {
+    while i < N {
         table[i] = value as u64;
-        value = (value * STEP) >> 62;
+        value = (value * step) >> 62;
         i += 1;
     }
     table
 }
 
+/// `2^(-1/32)` in Q62.
+const ROOT_32: u128 = 4_512_867_096_753_504_463;
+/// `2^(-1/1024)` in Q62.
+const ROOT_1024: u128 = 4_608_565_417_332_308_035;
+
 /// For [`exp2_neg`]: low half `2^(-i/32) - 1` in Q16, high half the step down to the next entry.
 static EXP2_Q16: [u32; 32] = {
-    let powers = powers();
+    let powers: [u64; 33] = powers(ROOT_32);
     let mut table = [0; 32];
     let mut i = 0;
     while i < 32 {
@@ -36,9 +40,21 @@ static EXP2_Q16: [u32; 32] = {
     table
 };
 
+/// `2^(-i/1024)` in Q16, the first entry one less: the powers of softmax, which need no straight lines between entries.
+pub(crate) static EXP2_1024: [u16; 1024] = {
+    let powers: [u64; 1024] = powers(ROOT_1024);
+    let mut table = [u16::MAX; 1024];
+    let mut i = 1;
+    while i < 1024 {
+        table[i] = ((powers[i] + (1 << 45)) >> 46) as u16;
+        i += 1;
+    }
+    table
+};
+
 /// For [`exp2_neg_q30`]: `2^(-i/32)` in Q30.
 static EXP2_Q30: [u32; 32] = {
-    let powers = powers();
+    let powers: [u64; 33] = powers(ROOT_32);
     let mut table = [0; 32];
     let mut i = 0;
     while i < 32 {
@@ -62,12 +78,7 @@ static EXP2_Q30: [u32; 32] = {
 /// ```
 #[inline(always)]
 pub fn exp2_neg(d: u32) -> u32 {
-    exp2_neg_below_32(d.min((32 << 16) - 1))
-}
-
-/// [`exp2_neg`] for `d` below 32, without a branch.
-#[inline(always)]
-pub(crate) fn exp2_neg_below_32(d: u32) -> u32 {
+    let d = d.min((32 << 16) - 1);
     let entry = EXP2_Q16[(d >> 11 & 31) as usize];
     let down = ((entry >> 16) * (d & 0x7ff)) >> 11;
     ((entry & 0xffff) + 1 - down) >> (d >> 16 & 31)

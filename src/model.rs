@@ -1,9 +1,10 @@
 //! A model in flash: configuration, weights and tokenizer, read in place.
 
 use crate::format::{
-    Config, Dtype, FormatError, Header, InputWidth, Tensor, TensorKind, crc32, header, part, read_u16,
+    Config, Dtype, FormatError, Header, InputWidth, Layout, Tensor, TensorKind, crc32, header, part, read_u16,
 };
-use crate::linear::{Linear, f16_parts};
+use crate::kernel::Weights;
+use crate::linear::Linear;
 use crate::norm::Norm;
 use crate::shift::shift;
 use crate::tokenizer::Tokenizer;
@@ -72,9 +73,7 @@ impl<'m> Model<'m> {
             let tensor = self.header.tensor(self.file, index)?;
             let (kind, layer) = (tensor.spec.kind, tensor.spec.layer as u8);
             for row in 0..tensor.scales_len() / 2 {
-                let bits = read_u16(self.file, tensor.scales + 2 * row).unwrap_or(0);
-                let scale = half::f16::from_bits(bits);
-                if !scale.is_normal() || scale.is_sign_negative() {
+                if read_u16(self.file, tensor.scales + 2 * row).unwrap_or(0) as i16 <= 0 {
                     return Err(FormatError::BadScale { kind, layer, row });
                 }
             }
@@ -152,7 +151,7 @@ impl<'m> Model<'m> {
     pub(crate) fn linear(&self, kind: TensorKind, layer: usize) -> Linear<'m> {
         match self.header.find(self.file, kind, layer) {
             Some(t) => Linear {
-                weights: self.elements(t.data, t.data_len()),
+                weights: self.weights(&t),
                 scales: self.elements(t.scales, t.scales_len()),
                 bias: self.elements(t.bias, t.bias_len()),
                 exponent: i32::from(t.exponent),
@@ -160,7 +159,7 @@ impl<'m> Model<'m> {
                 input: t.input,
             },
             None => {
-                Linear { weights: &[], scales: &[], bias: &[], exponent: 0, cols: 1, input: InputWidth::A16 }
+                Linear { weights: Weights::Rows(&[]), scales: &[], bias: &[], exponent: 0, cols: 1, input: InputWidth::A16 }
             }
         }
     }
@@ -192,11 +191,22 @@ impl<'m> Model<'m> {
         let Some(t) = self.header.find(self.file, kind, 0) else {
             return;
         };
-        let weights: &[i8] = self.elements(t.data + row * t.stride(), t.stride());
-        let (mantissa, exponent) = f16_parts(read_u16(self.file, t.scales + 2 * row).unwrap_or(0));
-        let s = -(exponent + i32::from(t.exponent) + self.frac());
-        for (h, &w) in hidden.iter_mut().zip(weights) {
-            *h = h.saturating_add(shift(i32::from(w) * mantissa, s));
+        let data = part(self.file, t.data, t.data_len());
+        let scale = i32::from(read_u16(self.file, t.scales + 2 * row).unwrap_or(0) as i16);
+        let s = -(i32::from(t.exponent) + self.frac());
+        for (column, h) in hidden.iter_mut().enumerate() {
+            let byte = data.get(t.layout.place(t.spec.cols, row, column)).copied().unwrap_or(0);
+            *h = h.saturating_add(shift(i32::from(t.layout.decode(byte, column)) * scale, s));
+        }
+    }
+
+    /// The weights of a matrix.
+    fn weights(&self, t: &Tensor) -> Weights<'m> {
+        match t.layout {
+            Layout::Rows => Weights::Rows(self.elements(t.data, t.data_len())),
+            Layout::Bytes | Layout::Halves => {
+                Weights::Tiles(t.layout, self.elements(t.data, t.data_len()))
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::format::{InputWidth, NormKind};
 use crate::shift::{bits, isqrt, round_shift, rsqrt};
-use crate::vector::{BlockShift, Scale, a16_bits, block_shift, block_shift_of, narrow, round_all};
+use crate::vector::{BITS, Scale, a16_bits, block_shift, narrow, round_all};
 
 /// A norm of the model.
 #[derive(Debug, Clone, Copy)]
@@ -17,37 +17,43 @@ pub struct Norm<'m> {
 
 impl Norm<'_> {
     /// `q * scale = gain * hidden / sqrt(mean(hidden^2) + epsilon)`, for LayerNorm after the mean is taken
-    /// off. `hidden` has `frac` fraction bits; `q` is as long as `hidden`, but for padding.
+    /// off. `hidden` has `frac` fraction bits and this [`magnitude`](crate::vector::magnitude); `q` is as long as
+    /// `hidden`, but for padding.
     ///
     /// The vector's own scale cancels out of the quotient, so that without gains the block-shifted residual
     /// stream itself is the result and only its scale is computed.
-    pub fn forward(&self, hidden: &[i32], frac: i32, width: InputWidth, q: &mut [i16]) -> Scale {
+    pub fn forward(&self, hidden: &[i32], magnitude: u32, frac: i32, width: InputWidth, q: &mut [i16]) -> Scale {
         let n = hidden.len() as u32;
         // LayerNorm keeps a bit for what taking off the mean may add.
-        let magnitude = match self.kind {
-            NormKind::Rms => 15,
-            NormKind::Layer => 14,
-        };
-        let s = block_shift_of(hidden, magnitude);
+        let s = block_shift(
+            magnitude,
+            match self.kind {
+                NormKind::Rms => BITS,
+                NormKind::Layer => BITS - 1,
+            },
+        );
         round_all(hidden, s, q);
         let (vector, _) = q.split_at_mut_checked(hidden.len()).unwrap_or_default();
         if matches!(self.kind, NormKind::Layer) {
             take_off_mean(vector);
         }
-        let (fours, rest) = vector.as_chunks::<4>();
-        let squares = fours.iter().fold(sum_of_squares(rest), |sum, x| sum + sum_of_squares(x));
+        let (eights, rest) = vector.as_chunks::<8>();
+        let squares = eights.iter().fold(sum_of_squares(rest), |sum, x| sum + sum_of_squares(x));
         // epsilon * n in units of the squares, whose unit is 2^(2 (s - frac)).
         let epsilon = shift_u64(u64::from(self.epsilon.0) * u64::from(n), self.epsilon.1 - 2 * (s - frac));
         let mut scale = inverse_root(squares.saturating_add(epsilon), n);
         if let Some((gain, exponent)) = self.gain {
-            scale.exponent += exponent + apply_gain(vector, gain);
+            // Gains have 15 bits, so that the products keep the 14 bits of the vector.
+            for (x, &g) in vector.iter_mut().zip(gain) {
+                *x = round_shift(i32::from(*x) * i32::from(g), 15) as i16;
+            }
+            scale.exponent += exponent + 15;
         }
         // Longer vectors may have fewer bits, see a16_bits.
-        let less = 15 - a16_bits(hidden.len());
+        let less = BITS - a16_bits(hidden.len());
         if less > 0 {
-            let limit = (1 << (15 - less)) - 1;
             for x in vector.iter_mut() {
-                *x = round_shift(i32::from(*x), less).clamp(-limit, limit) as i16;
+                *x = round_shift(i32::from(*x), less) as i16;
             }
             scale.exponent += less as i32;
         }
@@ -55,13 +61,13 @@ impl Norm<'_> {
     }
 }
 
-/// For at most four elements of 15 bits, whose squares fit 30 bits each: most of the sum needs no u64.
+/// For at most eight elements of 14 bits, whose squares are at most 2^28 each: most of the sum needs no u64.
 #[inline(always)]
 fn sum_of_squares(x: &[i16]) -> u64 {
     u64::from(x.iter().fold(0u32, |sum, &x| sum + (i32::from(x) * i32::from(x)) as u32))
 }
 
-/// Takes the mean, rounded half up, off each element; 14 bits of magnitude become at most 15.
+/// Takes the mean, rounded half up, off each element; 13 bits of magnitude become at most 14.
 fn take_off_mean(x: &mut [i16]) {
     let n = x.len().max(1) as u32;
     // The sum of x + 2^15 is positive, so that the division is unsigned.
@@ -70,18 +76,6 @@ fn take_off_mean(x: &mut [i16]) {
     for x in x {
         *x = (i32::from(*x) - mean) as i16;
     }
-}
-
-/// `x = round(x * gain * 2^-shift)` with 15 bits of magnitude again; returns the shift.
-fn apply_gain(x: &mut [i16], gain: &[i16]) -> i32 {
-    let product = |x: i16, g: i16| i32::from(x) * i32::from(g);
-    let peak = x.iter().zip(gain).fold(0, |m, (&x, &g)| m.max(product(x, g).unsigned_abs()));
-    let s = block_shift(peak, 15);
-    let shift = BlockShift::new(s);
-    for (x, &g) in x.iter_mut().zip(gain) {
-        *x = shift.round(product(*x, g)) as i16;
-    }
-    s
 }
 
 /// `v * 2^s`, truncated to the right, saturated to the left at 2^62.
@@ -117,6 +111,7 @@ fn inverse_root(sum: u64, n: u32) -> Scale {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vector::magnitude;
 
     fn check(kind: NormKind, gain: Option<(&[i16], i32)>, hidden: &[i32], frac: i32) {
         let epsilon = (10_995_116, -40);
@@ -124,7 +119,7 @@ mod tests {
         let mut q = [0i16; 64];
         let q = &mut q[..hidden.len()];
         for (width, tolerance) in [(InputWidth::A16, 3e-4), (InputWidth::A8, 0.03)] {
-            let scale = norm.forward(hidden, frac, width, q);
+            let scale = norm.forward(hidden, magnitude(hidden), frac, width, q);
             let h: Vec<f64> = hidden.iter().map(|&h| f64::from(h) / 2f64.powi(frac)).collect();
             let n = h.len() as f64;
             let mean = if kind == NormKind::Layer { h.iter().sum::<f64>() / n } else { 0.0 };

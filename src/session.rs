@@ -59,8 +59,9 @@ impl<'a> Session<'a> {
         self.memory.history.get(..self.position).unwrap_or_default()
     }
 
-    /// How often a block left the residual stream at the limit of its range since the session began. More
-    /// than 0 means that the model was exported with too few bits of headroom for what it now reads.
+    /// How often a block left an element of the residual stream in the outer half of its range since the session
+    /// began, where the next block may saturate it. More than 0 means that the model was exported with too few bits of
+    /// headroom for what it now reads.
     pub fn saturations(&self) -> u32 {
         self.saturations
     }
@@ -182,7 +183,7 @@ impl<'a> Session<'a> {
             }
             Slice::Mlp(layer) => {
                 block::mlp(model, layer, memory);
-                self.saturations = self.saturations.saturating_add(u32::from(block::is_saturated(memory)));
+                self.saturations = self.saturations.saturating_add(u32::from(block::is_near_saturation(memory)));
                 if layer + 1 < model.config().n_layers {
                     return Some(Slice::Attention(layer + 1));
                 }
@@ -195,6 +196,7 @@ impl<'a> Session<'a> {
                 self.has_logits = true;
             }
         }
+        memory.cache.finish(self.position);
         if let Some(place) = memory.history.get_mut(self.position) {
             *place = token;
         }

@@ -20,6 +20,18 @@ pub const fn round_shift(v: i32, s: u32) -> i32 {
     (v + half) >> (s & 31)
 }
 
+/// `floor(a * b / 2^16)`: the product that scales. One or two instructions where there are 64-bit products or SMULW,
+/// else (Armv6-M) two products of 16 by 16 bits.
+#[inline(always)]
+pub const fn mul_w(a: i32, b: i16) -> i32 {
+    if cfg!(thumbformer_kernel = "armv6m") {
+        let low = (a & 0xffff) * b as i32;
+        (a >> 16) * b as i32 + (low >> 16)
+    } else {
+        ((a as i64 * ((b as i32) << 16) as i64) >> 32) as i32
+    }
+}
+
 /// Called in a loop, keeps the compiler from unrolling it.
 ///
 /// On Thumb-2, LLVM unrolls by four what has too few registers for it: the loops that round, scale and look up

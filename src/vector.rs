@@ -6,8 +6,8 @@ use crate::shift::{bits, ceil_log2, round_shift};
 /// What the integers of a vector stand for: `value = q * mantissa * 2^exponent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scale {
-    /// In `2^15..2^16`.
-    pub mantissa: u32,
+    /// In `2^14..2^15`.
+    pub mantissa: i16,
     /// The power of two.
     pub exponent: i32,
 }
@@ -15,57 +15,44 @@ pub struct Scale {
 impl Scale {
     /// The scale `2^exponent`.
     pub const fn power(exponent: i32) -> Self {
-        Self { mantissa: 1 << 15, exponent: exponent - 15 }
+        Self { mantissa: 1 << 14, exponent: exponent - 14 }
     }
 
-    /// `mantissa * 2^exponent` for a mantissa below 2^32 that is not zero, cut to 16 bits.
+    /// `mantissa * 2^exponent` for a mantissa below 2^32 that is not zero, cut to 15 bits.
     pub const fn new(mantissa: u32, exponent: i32) -> Self {
-        let excess = bits(mantissa | 1) as i32 - 16;
+        let excess = bits(mantissa | 1) as i32 - 15;
         let mantissa = if excess >= 0 { mantissa >> excess } else { mantissa << -excess };
-        Self { mantissa, exponent: exponent + excess }
+        Self { mantissa: mantissa as i16, exponent: exponent + excess }
     }
 }
 
-/// The magnitude of the largest element; -2^31 counts as 2^31.
+/// A number with as many bits as the largest magnitude: magnitudes (of negative numbers, one less) or'ed together.
 #[inline(never)]
-pub fn peak(values: &[i32]) -> u32 {
-    values.iter().fold(0, |m, v| m.max(v.unsigned_abs()))
+pub fn magnitude(values: &[i32]) -> u32 {
+    values.iter().fold(0, |m, &v| m | (v ^ (v >> 31)) as u32)
 }
 
-/// The shift (to the right if positive) after which a vector with this peak has `width` bits of magnitude:
-/// the smallest one for which the rounded peak is below `2^width`. A zero vector is not shifted.
-pub fn block_shift(peak: u32, width: u32) -> i32 {
-    if peak == 0 {
-        return 0;
-    }
-    let s = bits(peak) as i32 - width as i32;
-    // Rounding up may carry into one more bit.
-    let carries = s > 0 && ((peak >> (s - 1)) + 1) >> 1 == 1 << width;
-    s + i32::from(carries)
+/// The shift (to the right if positive) after which a vector of this [`magnitude`] is within `-2^width..=2^width`.
+#[inline(always)]
+pub const fn block_shift(magnitude: u32, width: u32) -> i32 {
+    bits(magnitude) as i32 - width as i32
 }
 
-/// [`block_shift`] for the peak of these values.
-#[inline(never)]
-pub fn block_shift_of(values: &[i32], width: u32) -> i32 {
-    // The complement of a negative number is a cheap magnitude, and less by one: only where that might make
-    // a difference the exact peak is looked for.
-    let near = values.iter().fold(0, |m, &v| m.max((v ^ (v >> 31)) as u32));
-    let s = block_shift(near, width);
-    if s == block_shift(near + 1, width) { s } else { block_shift(peak(values), width) }
-}
+/// Bits of magnitude of the vectors inside of the runtime: queries, keys, values, norms, gates.
+pub const BITS: u32 = 14;
 
-/// The bits of magnitude of an a16 vector of `n` elements: 15 up to 512, one less for each doubling, so that
-/// the product with a row of int8 weights fits i32 (`512 * 128 * (2^15 - 1) < 2^31`).
+/// The bits of magnitude of an a16 vector of `n` elements: 14 up to 512, one less for each doubling, so that
+/// the product with a row of int8 weights fits i32 (`512 * 128 * 2^14 = 2^30`).
 #[inline]
 pub const fn a16_bits(n: usize) -> u32 {
-    15 - ceil_log2(n.div_ceil(512))
+    BITS - ceil_log2(n.div_ceil(512))
 }
 
 /// Rounds `values * 2^exponent` to integers of the width that a matrix wants, and says at which scale.
 ///
 /// `q` is as long as `values`, but for padding at its end, which is set to zero.
 pub fn quantize(values: &[i32], exponent: i32, width: InputWidth, q: &mut [i16]) -> Scale {
-    let s = block_shift_of(values, a16_bits(values.len()));
+    let s = block_shift(magnitude(values), a16_bits(values.len()));
     round_all(values, s, q);
     narrow(q, Scale::power(exponent + s), width)
 }
@@ -106,10 +93,11 @@ pub fn round_all(values: &[i32], s: i32, q: &mut [i16]) {
     }
 }
 
-/// Takes a vector of at most 15 bits to the width that a matrix wants.
+/// Takes a vector of at most 14 bits to the width that a matrix wants.
 ///
 /// a16 is what it is already. a8 scales its peak to 127: `q8 = (q * r + 2^23) >> 24` with
 /// `r = floor(127 * 2^24 / peak)`, and the scale grows by `peak / 127`.
+#[inline(never)]
 pub fn narrow(q: &mut [i16], scale: Scale, width: InputWidth) -> Scale {
     if matches!(width, InputWidth::A16) {
         return scale;
@@ -122,6 +110,7 @@ pub fn narrow(q: &mut [i16], scale: Scale, width: InputWidth) -> Scale {
     for q in q.iter_mut() {
         *q = round_shift(i32::from(*q) * r, 24) as i16;
     }
-    let ratio = Scale::new((peak.get() << 16) / 127, -16);
-    Scale::new(scale.mantissa * (ratio.mantissa >> 1), scale.exponent + ratio.exponent + 1)
+    // 33026 / 2^22 is 1 / 127 to 2^-21 of its value.
+    let ratio = Scale::new(peak.get() * 33_026, -22);
+    Scale::new(scale.mantissa as u32 * ratio.mantissa as u32, scale.exponent + ratio.exponent)
 }

@@ -1,8 +1,10 @@
 //! The memory of a session: how many bytes a model needs, and what lies where in them.
 
+use crate::attention::HEADS;
 use crate::cache::KvCache;
 use crate::error::Error;
 use crate::format::{Config, align};
+use crate::kernel::operand_len;
 use crate::token::Token;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -39,19 +41,25 @@ impl<const N: usize> AsMut<[u8]> for Workspace<N> {
 pub struct Plan {
     /// The residual stream, i32: `dim`.
     pub hidden: usize,
-    /// Scratch, i32, one after the other: queries, keys, values and scores of one head; gate and up of the
-    /// MLP; the logits.
+    /// Scratch, i32, one after the other: queries, keys, values, then the output and the scores of two heads; gate
+    /// and up of the MLP; the logits.
     pub scratch: usize,
-    /// The input vector of a matrix, i16: the widest there is.
+    /// The input vector of a matrix, u32, as a kernel wants it: the widest there is.
+    pub operand: usize,
+    /// The same in its natural order, i16.
     pub vector: usize,
-    /// Softmax weights of one head, i16: `seq_len`.
+    /// Softmax weights of two heads, i16.
     pub weights: usize,
-    /// Keys, int8 `[n_layers, n_kv_heads, seq_len, head_dim]`; the values have as many.
-    pub cache: usize,
+    /// Keys, int8 `[n_layers, n_kv_heads, seq_len, head_dim]`.
+    pub keys: usize,
+    /// Values, int8 `[n_layers, n_kv_heads, head_dim, align(seq_len)]`.
+    pub values: usize,
     /// Tokens in the context window, u16: `seq_len`.
     pub history: usize,
     /// Scales of the keys, u8 `[n_layers, n_kv_heads, seq_len]`; the values have as many.
     pub scales: usize,
+    /// The largest scales of the keys, u8 `[n_layers, n_kv_heads]`; the values have as many.
+    pub largest: usize,
 }
 
 impl Plan {
@@ -60,29 +68,32 @@ impl Plan {
         const fn max(a: usize, b: usize) -> usize {
             if a > b { a } else { b }
         }
-        let attention = config.dim + max(2 * config.kv_dim(), config.seq_len);
-        let attention = max(attention, config.dim + 2 * config.kv_dim());
+        let attention = config.dim + max(2 * config.kv_dim(), HEADS * config.seq_len);
         let mlp = config.hidden_dim * (1 + config.gated as usize);
-        let positions = config.n_layers * config.n_kv_heads * config.seq_len;
+        let heads = config.n_layers * config.n_kv_heads;
+        let widest = max(config.dim, config.hidden_dim);
         Self {
             hidden: config.dim,
             scratch: max(max(attention, mlp), config.vocab_size),
-            vector: align(max(config.dim, config.hidden_dim)),
-            weights: align(config.seq_len),
-            cache: positions * config.head_dim(),
+            operand: operand_len(widest),
+            vector: align(widest),
+            weights: HEADS * align(config.seq_len),
+            keys: heads * config.seq_len * config.head_dim(),
+            values: heads * align(config.seq_len) * config.head_dim(),
             history: config.seq_len,
-            scales: positions,
+            scales: heads * config.seq_len,
+            largest: heads,
         }
     }
 
     /// Bytes of the KV cache with its scales.
     pub const fn cache_bytes(&self) -> usize {
-        2 * (self.cache + self.scales)
+        self.keys + self.values + 2 * (self.scales + self.largest)
     }
 
     /// Bytes of the whole workspace.
     pub const fn bytes(&self) -> usize {
-        4 * (self.hidden + self.scratch)
+        4 * (self.hidden + self.scratch + self.operand)
             + 2 * (self.vector + self.weights + self.history)
             + self.cache_bytes()
     }
@@ -95,9 +106,11 @@ pub(crate) struct Memory<'a> {
     pub hidden: &'a mut [i32],
     /// Outputs of matrices and scores; after the head, the logits.
     pub scratch: &'a mut [i32],
-    /// The input of a matrix.
+    /// The input of a matrix as a kernel wants it.
+    pub operand: &'a mut [u32],
+    /// The input of a matrix in its natural order.
     pub vector: &'a mut [i16],
-    /// Softmax weights of one head, `[seq_len]`.
+    /// Softmax weights, `[HEADS, align(seq_len)]`.
     pub weights: &'a mut [i16],
     /// Keys and values of all blocks.
     pub cache: KvCache<'a>,
@@ -116,23 +129,28 @@ impl<'a> Memory<'a> {
         let mut rest = workspace;
         let hidden = take(&mut rest, plan.hidden, short)?;
         let scratch = take(&mut rest, plan.scratch, short)?;
+        let operand = take(&mut rest, plan.operand, short)?;
         let vector = take(&mut rest, plan.vector, short)?;
         let weights = take(&mut rest, plan.weights, short)?;
-        let keys = take(&mut rest, plan.cache, short)?;
-        let values = take(&mut rest, plan.cache, short)?;
         let history = take(&mut rest, plan.history, short)?;
+        let keys = take(&mut rest, plan.keys, short)?;
+        let values = take(&mut rest, plan.values, short)?;
         let key_scales = take(&mut rest, plan.scales, short)?;
         let value_scales = take(&mut rest, plan.scales, short)?;
+        let largest_keys = take(&mut rest, plan.largest, short)?;
+        let largest_values = take(&mut rest, plan.largest, short)?;
         let cache = KvCache {
             keys,
             values,
             key_scales,
             value_scales,
+            largest_keys,
+            largest_values,
             n_kv_heads: config.n_kv_heads,
             seq_len: config.seq_len,
             head_dim: config.head_dim(),
         };
-        Ok(Self { hidden, scratch, vector, weights, cache, history })
+        Ok(Self { hidden, scratch, operand, vector, weights, cache, history })
     }
 }
 

@@ -6,7 +6,7 @@ use common::{Bytes, GPT2, LLAMA, model_file, random, tokenizer_section, workspac
 use proptest::prelude::*;
 use std::ops::Range;
 use thumbformer::format::{
-    Dtype, Emitter, InputWidth, Tensor, TensorKind, TensorPlan, TensorSpec, crc32, header,
+    Dtype, Emitter, InputWidth, Layout, Tensor, TensorKind, TensorPlan, TensorSpec, crc32, header,
 };
 use thumbformer::{Activation, Config, Error, FormatError, Model, NormKind, Positions, Session, Token};
 
@@ -40,13 +40,22 @@ fn plan(spec: TensorSpec, random: &mut impl FnMut() -> u8) -> TensorPlan {
         _ => Dtype::I8,
     };
     let input = if random() & 1 == 0 { InputWidth::A8 } else { InputWidth::A16 };
-    TensorPlan { dtype, input, exponent: random() as i8, bias: matrix && random() & 1 == 0 }
+    let layout = match (dtype, random() % 3) {
+        (Dtype::I8, 1) => Layout::Bytes,
+        (Dtype::I8, 2) => Layout::Halves,
+        _ => Layout::Rows,
+    };
+    TensorPlan { dtype, layout, input, exponent: random() as i8, bias: matrix && random() & 1 == 0 }
 }
 
 fn plans(config: &Config, random: &mut impl FnMut() -> u8) -> Vec<TensorPlan> {
     let mut plans: Vec<_> = config.tensors().map(|spec| plan(spec, random)).collect();
     for (i, spec) in config.tensors().enumerate() {
-        plans[i].input = plans[config.index_of(spec.kind.first_reader(), spec.layer)].input;
+        let first = plans[config.index_of(spec.kind.first_reader(), spec.layer)];
+        (plans[i].input, plans[i].layout) = (first.input, first.layout);
+        if config.tied && spec.kind == TensorKind::Head {
+            plans[i].layout = plans[0].layout;
+        }
     }
     plans
 }
@@ -97,6 +106,7 @@ proptest! {
             prop_assert_eq!(config.index_of(tensor.spec.kind, tensor.spec.layer), i);
             let read = TensorPlan {
                 dtype: tensor.dtype,
+                layout: tensor.layout,
                 input: tensor.input,
                 exponent: tensor.exponent,
                 bias: tensor.bias != 0,

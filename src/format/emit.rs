@@ -8,6 +8,8 @@ use super::{Config, Dtype, FormatError, InputWidth, Layout, Tensor, TensorKind, 
 pub struct TensorPlan {
     /// The type of its elements.
     pub dtype: Dtype,
+    /// The order of its elements.
+    pub layout: Layout,
     /// The width of its input vector, for matrices.
     pub input: InputWidth,
     /// The power of two that its values or row scales are relative to.
@@ -30,7 +32,7 @@ impl<'a> Emitter<'a> {
     pub fn file_len(config: &Config, plans: &[TensorPlan], tokenizer: usize, metadata: usize) -> usize {
         let mut end = data_start(config, tokenizer, metadata);
         for (i, plan) in plans.iter().enumerate() {
-            place(config, i, plan, &mut end, (0, 0));
+            place(config, i, plan, &mut end, (0, 0, Layout::Rows));
         }
         end
     }
@@ -73,12 +75,12 @@ impl<'a> Emitter<'a> {
         let (head, rest) = file.split_first_chunk_mut().ok_or(FormatError::Truncated { need, have: 0 })?;
         header.emit(head);
         let mut end = data_start(&config, tokenizer.len, metadata.len);
-        let mut embedding = (0, 0);
+        let mut embedding = (0, 0, Layout::Rows);
         let (entries, _) = rest.as_chunks_mut::<{ Tensor::ENTRY }>();
         for (i, (plan, entry)) in plans.iter().zip(entries).enumerate() {
             let tensor = place(&config, i, plan, &mut end, embedding);
             if i == 0 {
-                embedding = (tensor.data, tensor.scales);
+                embedding = (tensor.data, tensor.scales, tensor.layout);
             }
             tensor.emit(entry);
         }
@@ -90,7 +92,28 @@ impl<'a> Emitter<'a> {
         self.header.tensor(self.file, index)
     }
 
-    /// Elements of tensor `index`, little-endian, row after row with the stride of [`Tensor::stride`].
+    /// Writes int8 tensor `index` in its layout: `weights` are its rows, one after the other.
+    ///
+    /// # Errors
+    /// There is no such tensor.
+    pub fn weights(&mut self, index: usize, weights: &[i8]) -> Result<(), FormatError> {
+        let Tensor { spec, layout, .. } = self.tensor(index)?;
+        let data = self.data(index)?;
+        // Padding is a weight of 0, too.
+        for column in 0..align(spec.cols) {
+            for row in 0..spec.rows.next_multiple_of(4) {
+                let place = layout.place(spec.cols, row, column);
+                let inside = row < spec.rows && column < spec.cols;
+                let weight = inside.then(|| weights.get(row * spec.cols + column)).flatten();
+                if let Some(byte) = data.get_mut(place) {
+                    *byte = layout.encode(weight.copied().unwrap_or(0), column);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Elements of tensor `index` as they lie, little-endian.
     ///
     /// # Errors
     /// There is no such tensor.
@@ -99,7 +122,7 @@ impl<'a> Emitter<'a> {
         Ok(&mut self.file[t.data..t.data + t.data_len()])
     }
 
-    /// The f16 row scales of tensor `index`.
+    /// The int16 row scales of tensor `index`.
     ///
     /// # Errors
     /// There is no such tensor.
@@ -143,19 +166,19 @@ fn data_start(config: &Config, tokenizer: usize, metadata: usize) -> usize {
 }
 
 /// Gives tensor `index` its place at `end` and moves `end` behind it. `embedding` is where the data and
-/// the scales of the embedding are.
+/// the scales of the embedding are, and its layout.
 fn place(
     config: &Config,
     index: usize,
     plan: &TensorPlan,
     end: &mut usize,
-    embedding: (usize, usize),
+    embedding: (usize, usize, Layout),
 ) -> Tensor {
     let spec = config.tensor(index);
     let mut tensor = Tensor {
         spec,
         dtype: plan.dtype,
-        layout: Layout::Rows,
+        layout: plan.layout,
         input: plan.input,
         exponent: plan.exponent,
         data: 0,
@@ -168,7 +191,7 @@ fn place(
         if len == 0 { 0 } else { at }
     };
     if config.tied && matches!(spec.kind, TensorKind::Head) {
-        (tensor.data, tensor.scales) = embedding;
+        (tensor.data, tensor.scales, tensor.layout) = embedding;
     } else {
         tensor.data = take(tensor.data_len());
         tensor.scales = take(tensor.scales_len());

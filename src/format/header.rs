@@ -231,6 +231,9 @@ impl Header {
             if tensor.input as u8 != first.input as u8 {
                 return Err(FormatError::BadTensor { kind, layer: layer as u8, field: "input width" });
             }
+            if tensor.layout as u8 != first.layout as u8 {
+                return Err(FormatError::BadTensor { kind, layer: layer as u8, field: "layout" });
+            }
             i += 1;
         }
         Ok(header)

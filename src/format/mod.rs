@@ -38,9 +38,9 @@ pub use tensor::{Dtype, InputWidth, Layout, Tensor, TensorKind, TensorSpec};
 /// The first four bytes of every model file.
 pub const MAGIC: [u8; 4] = *b"THMB";
 /// The version of the layout of the file.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The version of the arithmetic (docs/numerics.md) for which the integers in the file were made.
-pub const NUMERICS: u16 = 1;
+pub const NUMERICS: u16 = 2;
 /// Alignment in bytes of the file and of every part of it.
 pub const ALIGN: usize = 4;
 

@@ -46,19 +46,67 @@ pub enum TensorKind {
 pub enum Dtype {
     /// No data: a norm whose gain is folded into the matrices that read it.
     Folded = 0,
-    /// int8 weights with an f16 scale per row, times `2^exponent`.
+    /// int8 weights with a scale per row, a positive int16 times `2^exponent`.
     I8 = 1,
     /// int16 values times `2^exponent`.
     I16 = 2,
 }
 
-/// The order of a matrix in memory.
+/// The order of a matrix in memory. The numbers of a matrix are the same in each, and every machine computes the same
+/// with each; a kernel is fastest with its own.
+///
+/// Tiles are 4 rows by 4 columns, a row of a tile after the other, 16 bytes; the tiles of four rows follow each other
+/// over all columns, then those of the next four rows. Rows and columns are padded to multiples of four.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum Layout {
     /// Row after row, each padded with zeros to a multiple of four elements.
     Rows = 0,
+    /// Tiles of bytes `weight + 128`, for cores that multiply unsigned bytes best: Cortex-M0, M3, RV32.
+    Bytes = 1,
+    /// Tiles in which even columns are `weight + 128` and odd columns signed, for the DSP extension: pairs of bytes
+    /// are the numbers `256 * odd + (even + 128)`.
+    Halves = 2,
+}
+
+impl Layout {
+    /// Bytes of a matrix.
+    pub const fn len(self, rows: usize, cols: usize) -> usize {
+        match self {
+            Self::Rows => rows * align(cols),
+            Self::Bytes | Self::Halves => align(rows) * align(cols),
+        }
+    }
+
+    /// The place of an element of a matrix with so many columns.
+    pub const fn place(self, cols: usize, row: usize, column: usize) -> usize {
+        match self {
+            Self::Rows => row * align(cols) + column,
+            Self::Bytes | Self::Halves => {
+                row / 4 * 4 * align(cols) + column / 4 * 16 + row % 4 * 4 + column % 4
+            }
+        }
+    }
+
+    /// What is added to a weight in this column, modulo 256.
+    const fn offset(self, column: usize) -> u8 {
+        match self {
+            Self::Bytes => 128,
+            Self::Halves if column.is_multiple_of(2) => 128,
+            Self::Rows | Self::Halves => 0,
+        }
+    }
+
+    /// The weight that a byte in this column stands for.
+    pub const fn decode(self, byte: u8, column: usize) -> i8 {
+        byte.wrapping_sub(self.offset(column)) as i8
+    }
+
+    /// The byte that stands for a weight in this column.
+    pub const fn encode(self, weight: i8, column: usize) -> u8 {
+        (weight as u8).wrapping_add(self.offset(column))
+    }
 }
 
 /// How many bits the input vector of a matrix has.
@@ -96,7 +144,7 @@ impl TensorKind {
         (self as u8) >= Self::AttentionNorm as u8 && (self as u8) <= Self::W3 as u8
     }
 
-    /// The first of the matrices that read the same vector, and so have inputs of one width.
+    /// The first of the matrices that read the same vector, and so have inputs of one width and one layout.
     pub const fn first_reader(self) -> Self {
         match self {
             Self::Wq | Self::Wk | Self::Wv => Self::Wq,
@@ -205,7 +253,7 @@ pub struct Tensor {
     pub exponent: i8,
     /// Where the elements are.
     pub data: usize,
-    /// Where the f16 row scales are.
+    /// Where the int16 row scales are.
     pub scales: usize,
     /// Where the i32 biases are, in units of the residual stream.
     pub bias: usize,
@@ -220,7 +268,7 @@ pub(super) mod field {
         LAYER: "u8" = 1..2;
         /// 0: no data (a gain that is folded), 1: int8 with a scale per row, 2: int16.
         DTYPE: "u8" = 2..3;
-        /// 0: rows.
+        /// 0: rows, 1: tiles of bytes, 2: tiles of halves, see below; the same for all that read one vector.
         LAYOUT: "u8" = 3..4;
         /// Bits of the elements that a matrix reads: 8 or 16; the same for all that read one vector.
         INPUT: "u8" = 4..5;
@@ -232,7 +280,7 @@ pub(super) mod field {
         COLS: "u32" = 12..16;
         /// Offset of the elements.
         DATA: "u32" = 16..20;
-        /// Offset of the row scales, f16 each.
+        /// Offset of the row scales, int16 each, positive.
         SCALES: "u32" = 20..24;
         /// Offset of the biases, i32 each with `frac` fraction bits; 0 where there are none.
         BIAS: "u32" = 24..28;
@@ -243,21 +291,12 @@ impl Tensor {
     /// Bytes of a directory entry.
     pub const ENTRY: usize = 32;
 
-    /// Elements from one row to the next.
-    pub const fn stride(&self) -> usize {
-        match self.dtype {
-            Dtype::Folded => 0,
-            Dtype::I8 => align(self.spec.cols),
-            Dtype::I16 => self.spec.cols,
-        }
-    }
-
     /// Bytes of the elements.
     pub const fn data_len(&self) -> usize {
         match self.dtype {
             Dtype::Folded => 0,
-            Dtype::I8 => self.spec.rows * self.stride(),
-            Dtype::I16 => self.spec.rows * self.stride() * 2,
+            Dtype::I8 => self.layout.len(self.spec.rows, self.spec.cols),
+            Dtype::I16 => self.spec.rows * self.spec.cols * 2,
         }
     }
 
@@ -300,8 +339,9 @@ impl Tensor {
             2 if kind.is_norm() || matches!(kind, TensorKind::RopeTable) => {}
             _ => bad!("dtype"),
         }
-        if entry[field::LAYOUT.start] != Layout::Rows as u8 {
-            bad!("layout");
+        match (entry[field::LAYOUT.start], entry[field::DTYPE.start]) {
+            (0, _) | (1 | 2, 1) => {}
+            _ => bad!("layout"),
         }
         if !matches!(entry[field::INPUT.start], 8 | 16) {
             bad!("input width");
@@ -341,7 +381,11 @@ impl Tensor {
                 1 => Dtype::I8,
                 _ => Dtype::I16,
             },
-            layout: Layout::Rows,
+            layout: match entry[field::LAYOUT.start] {
+                0 => Layout::Rows,
+                1 => Layout::Bytes,
+                _ => Layout::Halves,
+            },
             input: if entry[field::INPUT.start] == 8 { InputWidth::A8 } else { InputWidth::A16 },
             exponent: entry[field::EXPONENT.start] as i8,
             data: word(entry, field::DATA),

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use thumbformer::format::tokenizer::{Piece, TokenizerKind};
-use thumbformer::format::{Dtype, Emitter, InputWidth, TensorKind, TensorPlan, tokenizer};
+use thumbformer::format::{Dtype, Emitter, InputWidth, Layout, TensorKind, TensorPlan, tokenizer};
 use thumbformer::{Activation, Config, Model, NormKind, Positions, Session};
 use zerocopy::IntoBytes;
 
@@ -111,12 +111,17 @@ pub fn model_file(config: Config, seed: u32) -> Bytes {
         let (dtype, exponent) = match spec.kind {
             TensorKind::RopeTable => (Dtype::I16, -14),
             kind if kind.is_norm() => (Dtype::I16, -14),
-            TensorKind::Head => (Dtype::I8, 1 - size.log2() as i8),
-            _ => (Dtype::I8, -size.log2() as i8),
+            TensorKind::Head => (Dtype::I8, -13 - size.log2() as i8),
+            _ => (Dtype::I8, -14 - size.log2() as i8),
         };
         let input = if spec.layer == 1 { InputWidth::A8 } else { InputWidth::A16 };
         let bias = config.biases && matrix && spec.kind != TensorKind::Head;
-        TensorPlan { dtype, input, exponent, bias }
+        let layout = match (dtype, spec.layer) {
+            (Dtype::I8, 1) => Layout::Bytes,
+            (Dtype::I8, 2) => Layout::Halves,
+            _ => Layout::Rows,
+        };
+        TensorPlan { dtype, layout, input, exponent, bias }
     };
     let plans: Vec<_> = config.tensors().map(plan).collect();
     let (section, metadata) = (tokenizer_section(), b"name = random\n");
@@ -146,11 +151,11 @@ pub fn model_file(config: Config, seed: u32) -> Bytes {
                 }
             }
             _ => {
-                for row in data.chunks_mut(spec.cols.next_multiple_of(4)) {
-                    row[..spec.cols].fill_with(|| (random() as i8).max(-127) as u8);
-                }
+                let weights: Vec<i8> = (0..spec.rows * spec.cols).map(|_| (random() as i8).max(-127)).collect();
+                emitter.weights(i, &weights).unwrap();
                 for scale in emitter.scales(i).unwrap().as_chunks_mut::<2>().0 {
-                    *scale = (0x3c00 | u16::from(random()) << 2).to_le_bytes();
+                    // 1.0 to 2.0 in Q14
+                    *scale = (0x4000 | u16::from(random()) << 6).to_le_bytes();
                 }
                 for bias in emitter.bias(i).unwrap().as_chunks_mut::<4>().0 {
                     *bias = (i32::from(random() as i8) << 8).to_le_bytes();

@@ -14,7 +14,7 @@ use crate::model::Model;
 use anyhow::{Context, Result, ensure};
 use quantize::{Matrix, gains, rope_table, rounded_bias};
 use std::borrow::Cow;
-use thumbformer::format::{Dtype, Emitter, InputWidth, TensorKind, TensorPlan, TensorSpec};
+use thumbformer::format::{Dtype, Emitter, InputWidth, Layout, TensorKind, TensorPlan, TensorSpec};
 
 /// What an export may choose.
 #[derive(Debug, Clone)]
@@ -96,7 +96,8 @@ pub fn export(
             Part::Folded => {}
             Part::Values { values, .. } => write(emitter.data(index)?, values, |v| v.to_le_bytes()),
             Part::Matrix { matrix, bias } => {
-                write(emitter.data(index)?, &matrix.weights, |v| v.to_le_bytes());
+                // A tied head has the data of the embedding, which are written already.
+                emitter.weights(index, &matrix.weights)?;
                 write(emitter.scales(index)?, &matrix.scales, |v| v.to_le_bytes());
                 write(emitter.bias(index)?, bias.as_deref().unwrap_or_default(), |v| v.to_le_bytes());
             }
@@ -121,7 +122,7 @@ impl Part {
             Self::Values { exponent, .. } => (Dtype::I16, *exponent, false),
             Self::Matrix { matrix, bias } => (Dtype::I8, matrix.exponent, bias.is_some()),
         };
-        TensorPlan { dtype, input, exponent, bias }
+        TensorPlan { dtype, layout: Layout::Rows, input, exponent, bias }
     }
 }
 

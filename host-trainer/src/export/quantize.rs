@@ -1,21 +1,19 @@
 //! Real numbers to the integers of the format: the one place where weights are rounded.
 
-use half::f16;
-
-/// A matrix as the format stores it.
+/// A matrix in the integers of the format.
 pub struct Matrix {
-    /// int8 rows, each padded with zeros to a multiple of four.
+    /// int8, row after row.
     pub weights: Vec<i8>,
-    /// A scale per row, relative to `2^exponent`.
-    pub scales: Vec<u16>,
+    /// A scale per row, positive, relative to `2^exponent`.
+    pub scales: Vec<i16>,
     /// See `scales`.
     pub exponent: i8,
 }
 
 impl Matrix {
-    /// Rounds a row-major matrix, each row by its own scale, an f16 times a power of two that all rows share.
-    /// The largest row has the f16 exponent 14, so that rows down to 2^-28 of it have a normal scale; smaller
-    /// ones are rounded by the smallest normal scale.
+    /// Rounds a row-major matrix, each row by its own scale: an integer of at most 15 bits times a power of two that all
+    /// rows share. The largest row's has 15 bits; a row that is much smaller has fewer, and its weights are rounded by
+    /// the scale as it is stored, so that nothing but a little resolution is lost.
     pub fn round(values: &[f32], cols: usize) -> Self {
         let steps: Vec<f64> = values.chunks(cols).map(|row| f64::from(peak(row)) / 127.0).collect();
         let largest = steps.iter().fold(f64::MIN_POSITIVE, |m, &s| m.max(s));
@@ -25,9 +23,8 @@ impl Matrix {
         let mut scales = Vec::with_capacity(steps.len());
         for (row, step) in values.chunks(cols).zip(steps) {
             let scale = best_scale(row, step / unit, unit);
-            weights.extend(row.iter().map(|&w| round_by(w, scale.to_f64() * unit) as i8));
-            weights.resize(weights.len().next_multiple_of(4), 0);
-            scales.push(scale.to_bits());
+            weights.extend(row.iter().map(|&w| round_by(w, f64::from(scale) * unit) as i8));
+            scales.push(scale);
         }
         Self { weights, scales, exponent: exponent as i8 }
     }
@@ -35,15 +32,15 @@ impl Matrix {
 
 /// The scale in units of `unit` with the least squared error of a row: the one that just holds the largest
 /// weight, or up to 5 % less, which cuts that weight and is finer for all others.
-fn best_scale(row: &[f32], largest: f64, unit: f64) -> f16 {
+fn best_scale(row: &[f32], largest: f64, unit: f64) -> i16 {
     let candidates =
-        (0..=10).map(|i| f16::from_f64(largest * (1.0 - 0.005 * f64::from(i))).max(f16::MIN_POSITIVE));
-    let error = |scale: &f16| -> f64 {
-        let step = scale.to_f64() * unit;
+        (0..=10).map(|i| libm::ceil(largest * (1.0 - 0.005 * f64::from(i))).clamp(1.0, 32767.0) as i16);
+    let error = |scale: &i16| -> f64 {
+        let step = f64::from(*scale) * unit;
         row.iter().map(|&w| (round_by(w, step) * step - f64::from(w)).powi(2)).sum()
     };
     let errors = candidates.map(|scale| (error(&scale), scale));
-    errors.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(f16::MIN_POSITIVE, |best| best.1)
+    errors.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(1, |best| best.1)
 }
 
 /// A weight in steps, an integer of -127 to 127.
@@ -51,7 +48,7 @@ fn round_by(weight: f32, step: f64) -> f64 {
     libm::round(f64::from(weight) / step).clamp(-127.0, 127.0)
 }
 
-/// A norm's gains as int16 times a power of two.
+/// A norm's gains as int16 times a power of two, the largest with 15 bits.
 pub fn gains(values: &[f32]) -> (Vec<i16>, i8) {
     let exponent = (exponent_of(f64::from(peak(values)).max(f64::MIN_POSITIVE)) - 14).clamp(-128, 127);
     let unit = libm::exp2(f64::from(exponent));
@@ -107,16 +104,14 @@ mod tests {
         let values: Vec<f32> =
             (0..7 * 5).map(|i| ((i * 37 % 23) as f32 - 11.0) * 0.01 * (i / 5) as f32).collect();
         let matrix = Matrix::round(&values, 5);
-        assert_eq!((matrix.weights.len(), matrix.scales.len()), (7 * 8, 7));
+        assert_eq!((matrix.weights.len(), matrix.scales.len()), (7 * 5, 7));
         for (r, row) in values.chunks(5).enumerate() {
-            let scale = f16::from_bits(matrix.scales[r]);
-            assert!(scale.is_normal() && scale.is_sign_positive());
-            let step = scale.to_f64() * libm::exp2(f64::from(matrix.exponent));
+            assert!(matrix.scales[r] > 0);
+            let step = f64::from(matrix.scales[r]) * libm::exp2(f64::from(matrix.exponent));
             for (c, &w) in row.iter().enumerate() {
-                let got = f64::from(matrix.weights[r * 8 + c]) * step;
+                let got = f64::from(matrix.weights[r * 5 + c]) * step;
                 assert!((got - f64::from(w)).abs() <= step * 0.57, "{got}, wanted {w}");
             }
-            assert_eq!(matrix.weights[r * 8 + 5..(r + 1) * 8], [0; 3]);
         }
     }
 

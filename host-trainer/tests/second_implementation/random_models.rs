@@ -1,6 +1,6 @@
 //! Model files of random numbers.
 
-use thumbformer::format::{Dtype, Emitter, InputWidth, TensorKind, TensorPlan, TensorSpec, tokenizer};
+use thumbformer::format::{Dtype, Emitter, InputWidth, Layout, TensorKind, TensorPlan, TensorSpec, tokenizer};
 use thumbformer::{Activation, Config, NormKind, Positions};
 
 /// SplitMix64.
@@ -77,7 +77,7 @@ pub fn file(random: &mut Random, style: Style, config: Config) -> Vec<u8> {
         let mut plan = plan(random, style, spec, folded, config.biases);
         let first = config.index_of(spec.kind.first_reader(), spec.layer);
         if let Some(first) = plans.get(first) {
-            plan.input = first.input;
+            (plan.input, plan.layout) = (first.input, first.layout);
         }
         plans.push(plan);
     }
@@ -97,10 +97,10 @@ pub fn file(random: &mut Random, style: Style, config: Config) -> Vec<u8> {
         } else {
             fill(emitter.data(index).unwrap(), || value(random, style, spec.kind).to_le_bytes());
         }
-        // 0.5 to 1.99 as f16
+        // 0.5 to 1.99 in Q14
         fill(emitter.scales(index).unwrap(), || {
             let any = random.next() as u16;
-            if sane { 0x3800 + (any & 0x7ff) } else { any }.to_le_bytes()
+            if sane { 0x2000 + any % 0x5fff } else { any }.to_le_bytes()
         });
         fill(emitter.bias(index).unwrap(), || match sane {
             true => (random.of(-(1 << frac)..=1 << frac) as i32).to_le_bytes(),
@@ -129,14 +129,18 @@ fn plan(random: &mut Random, style: Style, spec: TensorSpec, folded: bool, biase
     let size = (spec.cols.ilog2() / 2) as i64;
     let exponent = match style {
         Style::Sane if table || kind.is_norm() => -14,
-        Style::Sane if !kind.is_matrix() => -6,
-        Style::Sane => random.of(-7 - size..=-5 - size),
+        Style::Sane if !kind.is_matrix() => -20,
+        Style::Sane => random.of(-21 - size..=-19 - size),
         // Where shifts to the left and to the right meet, and anywhere.
-        Style::Hostile if random.chance() => random.of(-30..=10),
+        Style::Hostile if random.chance() => random.of(-44..=-4),
         Style::Hostile => random.of(-128..=127),
     };
     let input = random.pick(&[InputWidth::A8, InputWidth::A16]);
-    TensorPlan { dtype, input, exponent: exponent as i8, bias: biases && kind.is_matrix() }
+    let layout = match dtype {
+        Dtype::I8 => random.pick(&[Layout::Rows, Layout::Bytes, Layout::Halves]),
+        Dtype::Folded | Dtype::I16 => Layout::Rows,
+    };
+    TensorPlan { dtype, layout, input, exponent: exponent as i8, bias: biases && kind.is_matrix() }
 }
 
 fn weight(random: &mut Random, style: Style) -> i8 {
