@@ -5,6 +5,12 @@
 //! sums of products modulo 2^32. These are the true sums where they fit an `i32`, which is so for up to 512 columns
 //! with inputs of at most 32767 in magnitude (512 * 128 * 32767 < 2^31).
 
+#[cfg(thumbformer_kernel = "armv6m")]
+#[allow(unsafe_code)]
+mod armv6m;
+#[cfg(thumbformer_kernel = "armv7m")]
+#[allow(unsafe_code)]
+mod armv7m;
 #[cfg(thumbformer_kernel = "dsp")]
 #[allow(unsafe_code)]
 mod dsp;
@@ -13,27 +19,47 @@ mod dsp;
 mod mve;
 #[cfg(any(thumbformer_kernel = "portable", test, feature = "selftest"))]
 mod portable;
+pub mod portable_tiles;
 #[cfg(any(test, feature = "selftest"))]
 mod reference;
+#[cfg(thumbformer_kernel = "riscv")]
+#[allow(unsafe_code)]
+mod riscv;
 mod rows;
 #[cfg(any(test, feature = "selftest"))]
 mod suite;
+#[cfg(any(test, feature = "selftest"))]
+mod tile_suite;
 #[cfg(any(thumbformer_kernel = "vector", test, feature = "selftest"))]
 mod vector;
 
+#[cfg(thumbformer_kernel = "armv6m")]
+use armv6m as chosen;
+#[cfg(thumbformer_kernel = "armv7m")]
+use armv7m as chosen;
 #[cfg(thumbformer_kernel = "dsp")]
 use dsp as chosen;
 #[cfg(thumbformer_kernel = "mve")]
 use mve as chosen;
 #[cfg(thumbformer_kernel = "portable")]
 use portable as chosen;
+#[cfg(thumbformer_kernel = "riscv")]
+use riscv as chosen;
 #[cfg(thumbformer_kernel = "vector")]
 use vector as chosen;
+
+#[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
+use chosen as tiled;
+#[cfg(not(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv")))]
+use portable_tiles::bytes as tiled;
+
+use crate::format::InputWidth;
 
 #[cfg(feature = "selftest")]
 pub use suite::{Failure, selftest};
 
-/// The kernels of this build: `"portable"`, `"vector"`, `"armv7em-dsp"` or `"armv81m-mve"`.
+/// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
+/// `"rv32m"`.
 pub const NAME: &str = chosen::NAME;
 
 /// Puts an input vector into the order in which [`matvec`] and [`matvec_strided`] want it.
@@ -80,4 +106,33 @@ pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
 #[inline]
 pub fn add_weighted_rows(values: &[i8], stride: usize, weights: &[i16], sums: &mut [i32]) {
     chosen::add_weighted_rows(values, stride, weights, sums);
+}
+
+/// Words of the operand that [`prepare`] makes of an input vector of so many elements.
+pub const fn operand_len(columns: usize) -> usize {
+    tiled::operand_len(columns)
+}
+
+/// Puts an input vector into the form that [`tiles`] wants: the first [`operand_len`] words of `operand`.
+///
+/// - `x`: the vector in its natural order
+/// - `width`: of its elements, at most 127 (A8) or 16384 (A16) in magnitude
+#[inline]
+pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
+    tiled::prepare(x, width, operand);
+}
+
+/// Multiplies a matrix in this core's tiles by a vector: `y[row]` becomes 2^k times the sum over `column` of
+/// `weight[row][column] * x[column]`, modulo 2^32; returns k.
+///
+/// - `tiles`: the matrix, as [`portable_tiles`] describes it
+/// - `columns`: as many as the vector that [`prepare`] made `operand` of had elements
+/// - `width`: the width that it was prepared for
+/// - `y`: one sum for each row
+///
+/// Where `tiles` has fewer whole blocks of four rows than `y` needs, the other elements stay as they are. So do all where
+/// `operand` is too short.
+#[inline]
+pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) -> u32 {
+    tiled::tiles(tiles, columns, operand, width, y)
 }
