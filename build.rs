@@ -9,7 +9,8 @@ use std::{env, fs};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!(r#"cargo::rustc-check-cfg=cfg(thumbformer_kernel, values("portable", "vector", "dsp", "mve"))"#);
+    let values = r#""portable", "vector", "armv6m", "armv7m", "dsp", "mve", "riscv""#;
+    println!("cargo::rustc-check-cfg=cfg(thumbformer_kernel, values({values}))");
     if env::var_os("CARGO_CFG_THUMBFORMER_KERNEL").is_none() {
         println!(r#"cargo::rustc-cfg=thumbformer_kernel="{}""#, choose());
     }

@@ -29,7 +29,7 @@ impl Linear<'_> {
     /// Each sum, of at most 31 bits, is multiplied by the row's scale and by the vector's, 15 bits each, of which 16 are
     /// cut off each time, and shifted to its place.
     pub fn forward(&self, x: &Input<'_>, scale: Scale, frac: i32, y: &mut [i32]) -> u32 {
-        let done = kernel::product(&self.weights, self.cols, x, y);
+        let done = kernel::product(&self.weights, x, y);
         let up = self.headroom().saturating_sub(done);
         let right = self.headroom() as i32 - 32 - self.exponent - scale.exponent - frac;
         let size = kernel::rescale(y, self.scales, up, scale.mantissa, right.clamp(0, 31) as u32);

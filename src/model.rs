@@ -204,9 +204,8 @@ impl<'m> Model<'m> {
     fn weights(&self, t: &Tensor) -> Weights<'m> {
         match t.layout {
             Layout::Rows => Weights::Rows(self.elements(t.data, t.data_len())),
-            Layout::Bytes | Layout::Halves => {
-                Weights::Tiles(t.layout, self.elements(t.data, t.data_len()))
-            }
+            Layout::Bytes => Weights::Bytes(self.elements(t.data, t.data_len())),
+            Layout::Halves => Weights::Halves(self.elements(t.data, t.data_len())),
         }
     }
 }

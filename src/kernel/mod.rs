@@ -2,9 +2,14 @@
 //!
 //! The build script chooses one implementation for the target and [`NAME`] says which;
 //! `--cfg thumbformer_kernel="portable"` in RUSTFLAGS forces the portable one. All compute the same numbers for all inputs:
-//! sums of products modulo 2^32. These are the true sums where they fit an `i32`, which is so for up to 512 columns
-//! with inputs of at most 32767 in magnitude (512 * 128 * 32767 < 2^31).
+//! sums of products modulo 2^32, which are the true sums wherever the runtime asks for them.
 
+#[cfg(thumbformer_kernel = "armv6m")]
+#[allow(unsafe_code)]
+mod armv6m;
+#[cfg(thumbformer_kernel = "armv7m")]
+#[allow(unsafe_code)]
+mod armv7m;
 #[cfg(thumbformer_kernel = "dsp")]
 #[allow(unsafe_code)]
 mod dsp;
@@ -13,55 +18,89 @@ mod dsp;
 mod mve;
 #[cfg(any(thumbformer_kernel = "portable", test, feature = "selftest"))]
 mod portable;
+mod portable_tiles;
 #[cfg(any(test, feature = "selftest"))]
 mod reference;
 mod rescale;
+#[cfg(thumbformer_kernel = "riscv")]
+#[allow(unsafe_code)]
+mod riscv;
 mod rows;
 #[cfg(any(test, feature = "selftest"))]
 mod suite;
+#[cfg(any(test, feature = "selftest"))]
+mod tile_suite;
 #[cfg(any(thumbformer_kernel = "vector", test, feature = "selftest"))]
 mod vector;
 
+#[cfg(thumbformer_kernel = "armv6m")]
+use armv6m as chosen;
+#[cfg(thumbformer_kernel = "armv7m")]
+use armv7m as chosen;
 #[cfg(thumbformer_kernel = "dsp")]
 use dsp as chosen;
 #[cfg(thumbformer_kernel = "mve")]
 use mve as chosen;
 #[cfg(thumbformer_kernel = "portable")]
 use portable as chosen;
+#[cfg(thumbformer_kernel = "riscv")]
+use riscv as chosen;
 #[cfg(thumbformer_kernel = "vector")]
 use vector as chosen;
 
-#[cfg(feature = "selftest")]
-pub use suite::{Failure, selftest};
+#[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
+use chosen as bytes;
+use portable_tiles::halves;
+#[cfg(not(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv")))]
+use portable_tiles::bytes;
 
 use crate::format::{InputWidth, Layout};
 pub use rescale::rescale;
+#[cfg(feature = "selftest")]
+pub use suite::{Failure, selftest};
+
+/// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
+/// `"rv32m"`.
+pub const NAME: &str = chosen::NAME;
+
+/// The layout that is fastest with these kernels.
+pub const LAYOUT: Layout = match NAME.as_bytes() {
+    b"armv6m" | b"armv7m" | b"rv32m" => Layout::Bytes,
+    b"armv7em-dsp" => Layout::Halves,
+    _ => Layout::Rows,
+};
 
 /// The weights of a matrix, in the order of the file.
 #[derive(Debug, Clone, Copy)]
 pub enum Weights<'m> {
     /// Rows, each padded to a multiple of four.
     Rows(&'m [i8]),
-    /// Tiles of this layout.
-    Tiles(Layout, &'m [u32]),
+    /// [`Layout::Bytes`].
+    Bytes(&'m [u32]),
+    /// [`Layout::Halves`].
+    Halves(&'m [u32]),
 }
 
 /// A vector in the form that the kernel for its matrices wants.
 #[derive(Debug)]
 pub struct Input<'a> {
-    /// For rows: in the order of [`arrange`]; otherwise in its natural order.
+    /// For rows, in the order of [`arrange`].
     vector: &'a [i16],
     /// For tiles.
     operand: &'a [u32],
     width: InputWidth,
 }
 
-/// Words that [`prepare`] may need for a vector.
+/// Words that [`prepare`] may need for a vector, whatever the layout.
 pub const fn operand_len(columns: usize) -> usize {
     columns.next_multiple_of(4) + 4
 }
 
-/// Puts a vector, padded with zeros to a multiple of four, into the form that the kernel for these weights wants.
+/// Puts a vector into the form that the kernel for these weights wants.
+///
+/// - `vector`: in its natural order, padded with zeros to a multiple of four; of at most 127 (A8) or 16384 (A16) in
+///   magnitude
+/// - `operand`: of [`operand_len`] words or more
 pub fn prepare<'a>(
     weights: &Weights<'_>,
     width: InputWidth,
@@ -70,27 +109,31 @@ pub fn prepare<'a>(
 ) -> Input<'a> {
     match weights {
         Weights::Rows(_) => arrange(vector),
-        Weights::Tiles(..) => {}
+        Weights::Bytes(_) => bytes::prepare(vector, width, operand),
+        Weights::Halves(_) => halves::prepare(vector, width, operand),
     }
     Input { vector, operand, width }
 }
 
-/// Multiplies a matrix by a vector: `y[row]` becomes `2^k` times the sum over `column` of `weight * x`, and k is
-/// returned: 0, or 8 for some kernels with 8-bit inputs and at most 512 columns.
-pub fn product(weights: &Weights<'_>, columns: usize, x: &Input<'_>, y: &mut [i32]) -> u32 {
+/// Multiplies a matrix by a vector: `y[row]` becomes 2^k times the sum over `column` of
+/// `weight[row][column] * x[column]`, modulo 2^32; returns k: 0, or 8 for some kernels with 8-bit inputs and at most 512
+/// columns.
+///
+/// `x` comes from [`prepare`] for the layout of these weights. Where there are fewer whole rows (in tiles, blocks of four
+/// rows) than `y` has elements, the other elements stay as they are.
+pub fn product(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
+    let columns = x.vector.len();
     match weights {
-        Weights::Rows(weights) => {
-            matvec_strided(weights, x.vector.len(), x.vector, y);
+        Weights::Rows(rows) => {
+            chosen::matvec_strided(rows, columns, x.vector, y);
             0
         }
-        Weights::Tiles(..) => 0,
+        Weights::Bytes(tiles) => bytes::tiles(tiles, columns, x.operand, x.width, y),
+        Weights::Halves(tiles) => halves::tiles(tiles, columns, x.operand, x.width, y),
     }
 }
 
-/// The kernels of this build: `"portable"`, `"vector"`, `"armv7em-dsp"` or `"armv81m-mve"`.
-pub const NAME: &str = chosen::NAME;
-
-/// Puts an input vector into the order in which [`matvec`] and [`matvec_strided`] want it.
+/// Puts an input vector into the order in which [`matvec_strided`] wants it.
 ///
 /// Works in place and moves elements only within groups of four; a last group of fewer stays as it is.
 #[inline]

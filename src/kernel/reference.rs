@@ -21,3 +21,33 @@ pub fn weighted_sum(values: &[i8], stride: usize, weights: &[i16], column: usize
     }
     sum as i32
 }
+
+/// How a matrix in tiles of 4 x 4 stores its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tiling {
+    /// Every byte is weight + 128.
+    Bytes,
+    /// Bytes of even columns are weight + 128, bytes of odd columns the weight.
+    Halves,
+}
+
+/// The byte that stores a weight of this column.
+pub fn tile_byte(tiling: Tiling, column: usize, weight: i8) -> u8 {
+    if tiling == Tiling::Halves && column % 2 == 1 { weight as u8 } else { (weight as i16 + 128) as u8 }
+}
+
+/// One element of the product of a matrix in tiles with `x` in its natural order, cut as above.
+pub fn tile_product(tiling: Tiling, tiles: &[u32], x: &[i16], row: usize) -> i32 {
+    let tiles_in_a_row = x.len().div_ceil(4);
+    let mut sum: i64 = 0;
+    for column in 0..x.len() {
+        let word = tiles[(row / 4 * tiles_in_a_row + column / 4) * 4 + row % 4];
+        let byte = (word >> (column % 4 * 8)) as u8;
+        let weight = match (tiling, column % 2) {
+            (Tiling::Halves, 1) => byte as i8 as i64,
+            _ => byte as i64 - 128,
+        };
+        sum += weight * x[column] as i64;
+    }
+    sum as i32
+}

@@ -1,12 +1,19 @@
 //! One suite for all kernels: every shape and every extreme against the oracle.
 //!
-//! Needs no heap and less than 4 KiB of stack, so that it runs on the smallest target as well as on the host.
+//! Needs no heap and, with its part for tiles, less than 13 KiB of stack, so that it runs on the smallest target as
+//! well as on the host.
 
+#[cfg(thumbformer_kernel = "armv6m")]
+use super::armv6m;
+#[cfg(thumbformer_kernel = "armv7m")]
+use super::armv7m;
 #[cfg(thumbformer_kernel = "dsp")]
 use super::dsp;
 #[cfg(thumbformer_kernel = "mve")]
 use super::mve;
-use super::{portable, reference, vector};
+#[cfg(thumbformer_kernel = "riscv")]
+use super::riscv;
+use super::{portable, reference, tile_suite, vector};
 
 /// The functions of one implementation.
 struct Kernel {
@@ -31,10 +38,16 @@ macro_rules! kernel {
 const KERNELS: &[Kernel] = &[
     kernel!(portable),
     kernel!(vector),
+    #[cfg(thumbformer_kernel = "armv6m")]
+    kernel!(armv6m),
+    #[cfg(thumbformer_kernel = "armv7m")]
+    kernel!(armv7m),
     #[cfg(thumbformer_kernel = "dsp")]
     kernel!(dsp),
     #[cfg(thumbformer_kernel = "mve")]
     kernel!(mve),
+    #[cfg(thumbformer_kernel = "riscv")]
+    kernel!(riscv),
 ];
 
 /// The first wrong element that a kernel computed.
@@ -58,7 +71,7 @@ pub struct Failure {
 
 /// Runs the suite on every kernel that this target can run; returns the number of products compared.
 pub fn selftest() -> Result<u32, Failure> {
-    let mut cases = 0;
+    let mut cases = tile_suite::run()?;
     for kernel in KERNELS {
         cases += check(kernel)?;
     }

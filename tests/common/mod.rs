@@ -151,7 +151,8 @@ pub fn model_file(config: Config, seed: u32) -> Bytes {
                 }
             }
             _ => {
-                let weights: Vec<i8> = (0..spec.rows * spec.cols).map(|_| (random() as i8).max(-127)).collect();
+                let weights: Vec<i8> =
+                    (0..spec.rows * spec.cols).map(|_| (random() as i8).max(-127)).collect();
                 emitter.weights(i, &weights).unwrap();
                 for scale in emitter.scales(i).unwrap().as_chunks_mut::<2>().0 {
                     // 1.0 to 2.0 in Q14
