@@ -1,18 +1,11 @@
-//! Kernels for the DSP extension of Armv7E-M and Armv8-M Mainline: Cortex-M4, M7, M33, M35P.
-//!
-//! SMLAD adds two 16 x 16 products to an accumulator, and SXTB16 widens bytes 0 and 2 of a word (after ROR #8, bytes
-//! 1 and 3) to the halves of another. So a word of four weights meets the input as the words (x0, x2) and (x1, x3):
-//! [`arrange`] stores it that way, once per vector instead of once per row.
+//! Products of row-major matrices, rows at a stride: what the cache of attention holds.
 //!
 //! [`rows3`] takes three rows and eight columns a step: 3 LDRD, 1 LDM, 12 SXTB16 and 12 SMLAD for 24
 //! multiply-accumulates, 28 / 24 = 1.17 instructions each, which is what 14 registers allow: three row pointers, three
 //! accumulators, the input pointer, four input words, two weight words, one scratch register.
 
-use super::rows;
+use super::super::rows;
 use core::arch::naked_asm;
-
-/// The kernels' name.
-pub const NAME: &str = "armv7em-dsp";
 
 /// Every group of four (x0, x1, x2, x3) becomes (x0, x2, x1, x3).
 #[inline(never)]
@@ -22,7 +15,7 @@ pub fn arrange(x: &mut [i16]) {
     }
 }
 
-/// See [`super::matvec_strided`].
+/// See [`super::super::matvec_strided`].
 pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
     let columns = x.len();
     if columns == 0 {
@@ -50,7 +43,7 @@ pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
     }
 }
 
-/// See [`super::add_weighted_rows`].
+/// See [`super::super::add_weighted_rows`].
 pub fn add_weighted_rows(values: &[i8], stride: usize, weights: &[i16], sums: &mut [i32]) {
     let columns = sums.len();
     let rows = rows::count(values.len(), stride, columns).min(weights.len());

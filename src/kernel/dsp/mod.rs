@@ -1,0 +1,24 @@
+//! Kernels for the DSP extension of Armv7E-M and Armv8-M Mainline: Cortex-M4, M7, M33, M35P.
+//!
+//! SMLAD adds two 16 x 16 products to an accumulator, SXTB16 and UXTB16 widen bytes 0 and 2 of a word (after ROR #8,
+//! bytes 1 and 3) to the halves of another. So a word of four weights meets the input as words of the elements 0 and 2
+//! and of 1 and 3: [`arrange`] and [`prepare`] store it that way, once per vector instead of once per row.
+//!
+//! A loop whose rounds are unrolled is entered in its middle: what a row is short of whole rounds comes off the first
+//! one, and there are no loops for the rest. Where the first round begins is a word of the frame, among those that one
+//! LDM brings back at the start of each block of rows, into pc.
+
+//mod attention;
+//mod pair;
+//mod rescale;
+mod strided;
+mod tiles;
+
+//pub use attention::{scores, scores_pair, softmax, softmax_pair};
+//pub use pair::{arrange_pair, product_pair};
+//pub use rescale::{mul_w, rescale};
+pub use strided::{add_weighted_rows, arrange, matvec_strided};
+pub use tiles::{operand_len, prepare, tiles};
+
+/// The kernels' name.
+pub const NAME: &str = "armv7em-dsp";

@@ -1,0 +1,407 @@
+//! Products of matrices in tiles of 4 x 4, layout `Halves`: a word of the matrix holds four columns of one row, those of
+//! the even columns as weight + 128.
+//!
+//! - [`InputWidth::A8`]: read as 16-bit numbers, the halves of a word are h = 256 * w_odd + u_even, and
+//!   h * x_odd + u_even * (256 * x_even - x_odd) = 256 * (w_odd * x_odd + u_even * x_even). So the word itself serves as
+//!   the odd weights, and only the even ones need an UXTB16: 27 instructions for 32 multiply-accumulates. 256 times the
+//!   sum fits an `i32` for up to 512 columns; more are added up in parts.
+//! - [`InputWidth::A16`]: UXTB16 for the even weights, SXTB16 for the odd ones; 18 instructions for 16.
+//!
+//! What the 128 in the even weights adds comes off at the start: the first word of an operand is -128 times the sum of
+//! its even elements.
+
+use crate::format::InputWidth;
+use core::arch::naked_asm;
+
+/// Columns whose sums fit an `i32` 256-fold: 512 * 128 * 127 * 256 < 2^31.
+const PART: usize = 512;
+
+/// See [`super::super::operand_len`].
+pub const fn operand_len(columns: usize) -> usize {
+    2 * columns.div_ceil(4) + columns.div_ceil(PART)
+}
+
+/// See [`super::super::prepare`].
+pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
+    let Some(operand) = operand.get_mut(..operand_len(x.len())) else {
+        return;
+    };
+    match width {
+        InputWidth::A8 if x.len() <= PART => prepare_part(x, operand, spread_a8),
+        InputWidth::A8 => {
+            for (x, part) in x.chunks(PART).zip(operand.chunks_mut(part_len(PART))) {
+                prepare_part(x, part, spread_a8);
+            }
+        }
+        InputWidth::A16 => {
+            if let Some((part, unused)) = operand.split_at_mut_checked(part_len(x.len())) {
+                prepare_part(x, part, spread_a16);
+                unused.fill(0);
+            }
+        }
+    }
+}
+
+/// See [`super::super::tiles`].
+pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) -> u32 {
+    if columns == 0 {
+        y.fill(0);
+        return 0;
+    }
+    if operand.len() < operand_len(columns) {
+        return 0;
+    }
+    match width {
+        InputWidth::A8 if columns <= PART => {
+            product(tiles, columns, operand, y, a8);
+            8
+        }
+        InputWidth::A8 => {
+            add_parts(tiles, columns, operand, y);
+            0
+        }
+        InputWidth::A16 => {
+            product(tiles, columns, operand, y, a16);
+            0
+        }
+    }
+}
+
+/// Words of one part of an operand: the sums' start, then two for each group of four columns.
+const fn part_len(columns: usize) -> usize {
+    1 + 2 * columns.div_ceil(4)
+}
+
+/// `groups` groups of four elements at `x` to two words each at `words`; returns `start` plus what the sums start with.
+type Spread = unsafe extern "C" fn(x: *const i16, words: *mut u32, groups: usize, start: i32) -> i32;
+
+/// Fills a part of an operand.
+fn prepare_part(x: &[i16], part: &mut [u32], spread: Spread) {
+    let Some((start, words)) = part.split_first_mut() else {
+        return;
+    };
+    // LDM wants multiples of four bytes; another vector goes the way of the last group, which may lack elements.
+    let whole = if x.as_ptr().addr().is_multiple_of(4) { (x.len() / 4).min(words.len() / 2) } else { 0 };
+    let mut sum = 0;
+    if whole > 0 {
+        // SAFETY: this target executes the DSP instructions, since build.rs saw them assemble. `x` has whole groups of
+        // four elements and starts at a multiple of four bytes, `words` has room for two words for each.
+        sum = unsafe { spread(x.as_ptr(), words.as_mut_ptr(), whole, sum) };
+    }
+    if 4 * whole < x.len() {
+        let rest = x.get(4 * whole..).unwrap_or_default();
+        sum = spread_singly(rest, words.get_mut(2 * whole..).unwrap_or_default(), spread, sum);
+    }
+    *start = sum as u32;
+}
+
+/// Fills words from what is no whole group of four or starts where LDM cannot read.
+#[inline(never)]
+fn spread_singly(x: &[i16], words: &mut [u32], spread: Spread, mut sum: i32) -> i32 {
+    for (x, words) in x.chunks(4).zip(words.as_chunks_mut::<2>().0) {
+        let mut group = Group([0; 4]);
+        for (to, &from) in group.0.iter_mut().zip(x) {
+            *to = from;
+        }
+        // SAFETY: as above, for one group.
+        sum = unsafe { spread(group.0.as_ptr(), words.as_mut_ptr(), 1, sum) };
+    }
+    sum
+}
+
+/// Four elements where LDM can read them.
+#[repr(align(4))]
+struct Group([i16; 4]);
+
+/// `blocks` blocks of 4 rows times one part of an operand; `groups` groups of four columns.
+type Blocks = unsafe extern "C" fn(
+    tiles: *const u32,
+    operand: *const u32,
+    y: *mut i32,
+    groups: usize,
+    blocks: usize,
+);
+
+/// All rows of a matrix whose operand is one part.
+fn product(tiles: &[u32], columns: usize, operand: &[u32], y: &mut [i32], kernel: Blocks) {
+    let groups = columns.div_ceil(4);
+    let blocks = (tiles.len() / (4 * groups)).min(y.len().div_ceil(4));
+    let whole = blocks.min(y.len() / 4);
+    if whole > 0 {
+        // SAFETY: this target executes the DSP instructions. `tiles` holds `blocks` blocks of `groups` tiles of 4 words,
+        // `operand` 1 + 2 * groups words, `y` 4 * whole sums; groups and whole are not 0.
+        unsafe { kernel(tiles.as_ptr(), operand.as_ptr(), y.as_mut_ptr(), groups, whole) }
+    }
+    if let (true, Some(block), Some(y)) =
+        (whole < blocks, tiles.get(4 * groups * whole..), y.get_mut(4 * whole..))
+    {
+        let mut sums = [0; 4];
+        // SAFETY: as above, for the one block that is left; it starts within `tiles`.
+        unsafe { kernel(block.as_ptr(), operand.as_ptr(), sums.as_mut_ptr(), groups, 1) }
+        for (y, sum) in y.iter_mut().zip(sums) {
+            *y = sum;
+        }
+    }
+}
+
+/// All rows of a matrix with more columns than fit one part: sums of the parts, each divided by 256.
+fn add_parts(tiles: &[u32], columns: usize, operand: &[u32], y: &mut [i32]) {
+    for (block, y) in tiles.chunks_exact(4 * columns.div_ceil(4)).zip(y.chunks_mut(4)) {
+        let mut sums = [0i32; 4];
+        for (part, operand) in block.chunks(PART).zip(operand.chunks(part_len(PART))) {
+            let mut products = [0; 4];
+            product(part, part.len(), operand, &mut products, a8);
+            for (sum, product) in sums.iter_mut().zip(products) {
+                *sum = sum.wrapping_add(product >> 8);
+            }
+        }
+        for (y, sum) in y.iter_mut().zip(sums) {
+            *y = sum;
+        }
+    }
+}
+
+/// A group (x0, x1) in `$low`, (x2, x3) in `$high` becomes (x1, x3) in `$low`, (256 * x0 - x1, 256 * x2 - x3) in `$high`.
+macro_rules! spread_group_a8 {
+    ($scratch:literal, $low:literal, $high:literal) => {
+        concat!(
+            "lsl ", $scratch, ", ", $low, ", #8\n",
+            "pkhbt ", $scratch, ", ", $scratch, ", ", $high, ", lsl #24\n",
+            "pkhtb ", $low, ", ", $high, ", ", $low, ", asr #16\n",
+            "ssub16 ", $high, ", ", $scratch, ", ", $low, "\n",
+            "smlad r3, ", $scratch, ", r12, r3\n",
+        )
+    };
+}
+
+/// As above: (x0, x2) in `$even`, (x1, x3) in `$high`.
+macro_rules! spread_group_a16 {
+    ($even:literal, $low:literal, $high:literal) => {
+        concat!(
+            "pkhbt ", $even, ", ", $low, ", ", $high, ", lsl #16\n",
+            "pkhtb ", $high, ", ", $high, ", ", $low, ", asr #16\n",
+            "smlad r3, ", $even, ", r12, r3\n",
+        )
+    };
+}
+
+/// The loop around a group: two groups a step, after a single one where their number is odd. `$first` and `$second` are
+/// where a group leaves its two words.
+macro_rules! spread {
+    ($name:ident, $group:ident, $first:literal, $second:literal) => {
+        /// # Safety
+        /// `x` points to 4 * groups elements, at a multiple of four bytes, `words` to room for 2 * groups words; groups
+        /// is not 0.
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(x: *const i16, words: *mut u32, groups: usize, start: i32) -> i32 {
+            // r0: x; r1: words; r2: x's end; r3: the start of the sums; r5, r6 and r8, r9: groups; r4, r7: scratch or
+            // the even elements; r12: -128 twice
+            naked_asm!(
+                ".cpu cortex-m33",
+                "push {{r4-r9, lr}}",
+                "mvn r12, #0x007f007f",
+                "lsls r4, r2, #31",
+                "add r2, r0, r2, lsl #3",
+                "beq 2f",
+                "ldrd r5, r6, [r0], #8",
+                $group!("r4", "r5", "r6"),
+                concat!("stmia r1!, {{", $first, "}}"),
+                "cmp r0, r2",
+                "beq 3f",
+                ".balign 4",
+                "2:",
+                "ldmia r0!, {{r5, r6, r8, r9}}",
+                $group!("r4", "r5", "r6"),
+                $group!("r7", "r8", "r9"),
+                concat!("stmia r1!, {{", $first, ", ", $second, "}}"),
+                "cmp r0, r2",
+                "bne 2b",
+                "3:",
+                "mov r0, r3",
+                "pop {{r4-r9, pc}}",
+            )
+        }
+    };
+}
+
+spread!(spread_a8, spread_group_a8, "r5, r6", "r8, r9");
+spread!(spread_a16, spread_group_a16, "r4, r6", "r7, r9");
+
+/// Four rows and four columns: weights in r7 to r10, the operand's words in `$odd` and `$even`.
+macro_rules! tile_a8 {
+    ($odd:literal, $even:literal) => {
+        concat!(
+            "ldmia r0!, {{r7, r8, r9, r10}}\n",
+            "smlad r3, r7, ", $odd, ", r3\n",
+            "uxtb16 r7, r7\n",
+            "smlad r4, r8, ", $odd, ", r4\n",
+            "uxtb16 r8, r8\n",
+            "smlad r5, r9, ", $odd, ", r5\n",
+            "uxtb16 r9, r9\n",
+            "smlad r6, r10, ", $odd, ", r6\n",
+            "uxtb16 r10, r10\n",
+            "smlad r3, r7, ", $even, ", r3\n",
+            "smlad r4, r8, ", $even, ", r4\n",
+            "smlad r5, r9, ", $even, ", r5\n",
+            "smlad r6, r10, ", $even, ", r6\n",
+        )
+    };
+}
+
+/// Two tiles: 27 instructions of four bytes.
+macro_rules! tiles2_a8 {
+    () => {
+        concat!("ldmia r1!, {{r2, r11, r12, lr}}\n", tile_a8!("r2", "r11"), tile_a8!("r12", "lr"))
+    };
+}
+
+/// 256 times the sums of `blocks` blocks.
+///
+/// # Safety
+/// `tiles` points to blocks * groups tiles, `operand` to 1 + 2 * groups words, `y` to room for 4 * blocks sums; groups
+/// and blocks are not 0.
+#[unsafe(naked)]
+unsafe extern "C" fn a8(
+    tiles: *const u32,
+    operand: *const u32,
+    y: *mut i32,
+    groups: usize,
+    blocks: usize,
+) {
+    // r0: tiles; r1: operand; r3 to r6: sums; r7 to r10: weights; r2, r11, r12, lr: the operand's words.
+    // The frame: 0 operand, 4 8 12 16 the sums' start, 20 where a block begins, 24 operand's end, 28 y, 32 blocks left,
+    // 36 where pairs of tiles begin
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r4-r11, lr}}",
+        "ldr r8, [sp, #36]",
+        "sub sp, #44",
+        "ldr r4, [r1], #4",
+        "strd r1, r4, [sp]",
+        "strd r4, r4, [sp, #8]",
+        "add r5, r1, r3, lsl #3",
+        "strd r5, r2, [sp, #24]",
+        // groups / 2 pairs of tiles; all but a multiple of four of them in the first round
+        "lsrs r6, r3, #1",
+        "ite ne",
+        "adrne r7, 3f",
+        "adreq r7, 4f",
+        "rsb r6, r6, #0",
+        "and r6, r6, #3",
+        "mov r9, #108",
+        "mla r7, r6, r9, r7",
+        "orr r7, r7, #1",
+        "strd r8, r7, [sp, #32]",
+        "lsls r6, r3, #31",
+        "it ne",
+        "adrne r7, 5f",
+        "orr r7, r7, #1",
+        "strd r4, r7, [sp, #16]",
+        // a block
+        "2:",
+        "ldmia sp, {{r1, r3, r4, r5, r6, pc}}",
+        ".balign 4",
+        "3:",
+        tiles2_a8!(),
+        tiles2_a8!(),
+        tiles2_a8!(),
+        tiles2_a8!(),
+        "ldr r7, [sp, #24]",
+        "cmp r1, r7",
+        "bne 3b",
+        ".balign 4",
+        "4:",
+        "ldrd r7, r8, [sp, #28]",
+        "stmia r7!, {{r3, r4, r5, r6}}",
+        "subs r8, #1",
+        "strd r7, r8, [sp, #28]",
+        "bne 2b",
+        "add sp, #44",
+        "pop {{r4-r11, pc}}",
+        // a single tile comes before the pairs
+        ".balign 4",
+        "5:",
+        "ldrd r2, r11, [r1], #8",
+        tile_a8!("r2", "r11"),
+        "ldr pc, [sp, #36]",
+    )
+}
+
+/// One row of a tile: its weights in `$weights`, the sum in `$sum`.
+macro_rules! row_a16 {
+    ($weights:literal, $sum:literal) => {
+        concat!(
+            "uxtb16 lr, ", $weights, "\n",
+            "smlad ", $sum, ", lr, r11, ", $sum, "\n",
+            "sxtb16 ", $weights, ", ", $weights, ", ror #8\n",
+            "smlad ", $sum, ", ", $weights, ", r12, ", $sum, "\n",
+        )
+    };
+}
+
+/// A tile: 18 instructions of four bytes.
+macro_rules! tile_a16 {
+    () => {
+        concat!(
+            "ldmia r0!, {{r7, r8, r9, r10}}\n",
+            "ldrd r11, r12, [r1], #8\n",
+            row_a16!("r7", "r3"),
+            row_a16!("r8", "r4"),
+            row_a16!("r9", "r5"),
+            row_a16!("r10", "r6"),
+        )
+    };
+}
+
+/// The sums of `blocks` blocks.
+///
+/// # Safety
+/// As for [`a8`].
+#[unsafe(naked)]
+unsafe extern "C" fn a16(
+    tiles: *const u32,
+    operand: *const u32,
+    y: *mut i32,
+    groups: usize,
+    blocks: usize,
+) {
+    // r0: tiles; r1: operand; r2: its end; r3 to r6: sums; r7 to r10: weights; r11, r12: the operand's words; lr:
+    // scratch. The frame: 0 operand, 4 its end, 8 12 16 20 the sums' start, 24 where a block begins, 28 y, 32 blocks left
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r4-r11, lr}}",
+        "ldr r8, [sp, #36]",
+        "sub sp, #36",
+        "ldr r4, [r1], #4",
+        "add r5, r1, r3, lsl #3",
+        "strd r1, r5, [sp]",
+        "strd r4, r4, [sp, #8]",
+        "strd r4, r4, [sp, #16]",
+        // all but a multiple of four tiles in the first round
+        "rsb r6, r3, #0",
+        "and r6, r6, #3",
+        "adr r7, 3f",
+        "mov r9, #72",
+        "mla r7, r6, r9, r7",
+        "orr r7, r7, #1",
+        "strd r7, r2, [sp, #24]",
+        "str r8, [sp, #32]",
+        "2:",
+        "ldmia sp, {{r1, r2, r3, r4, r5, r6, pc}}",
+        ".balign 4",
+        "3:",
+        tile_a16!(),
+        tile_a16!(),
+        tile_a16!(),
+        tile_a16!(),
+        "cmp r1, r2",
+        "bne 3b",
+        "ldrd r7, r8, [sp, #28]",
+        "stmia r7!, {{r3, r4, r5, r6}}",
+        "subs r8, #1",
+        "strd r7, r8, [sp, #28]",
+        "bne 2b",
+        "add sp, #36",
+        "pop {{r4-r11, pc}}",
+    )
+}
