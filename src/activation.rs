@@ -2,94 +2,53 @@
 //!
 //! SiLU gates with the logistic function, GELU with the Gaussian distribution function (or the logistic
 //! function of a polynomial, its tanh form), ReLU with a step. For all of them `gate(x) - 1/2` is odd, so that
-//! `x * gate(x) = x / 2 + |x| * opening(|x|)` with a table of `opening = gate - 1/2` for `0 <= x < 12`, 32 entries to
-//! the unit and straight lines between them.
+//! `x * gate(x) = x / 2 + |x| * opening(|x|)` with a table of `opening = gate - 1/2` for `0 <= x < 16`, 32 entries to
+//! the unit and straight lines between them; beyond, the gate is 1 to within half of its last bit.
 
 use crate::format::Activation;
-use crate::shift::{bits, keep_rolled, mul_w, round_shift};
-use crate::vector::{BITS, BlockShift, block_shift};
+use crate::kernel::{self, BlockShift, Gate, Openings};
+use crate::shift::bits;
+use crate::vector::{BITS, block_shift};
 
-/// Where the tables end: beyond, the gate is 1 to within half of its last bit.
-const END: u32 = 12;
-/// An opening at `0, 1/32, .. 12`, in Q15: from 0 to 1/2.
-type Table = [u16; END as usize * 32 + 1];
+static LOGISTIC: Openings = table(Activation::Silu);
+static GAUSS: Openings = table(Activation::Gelu);
+static GAUSS_TANH: Openings = table(Activation::GeluTanh);
 
-static LOGISTIC: Table = table(Activation::Silu);
-static GAUSS: Table = table(Activation::Gelu);
-static GAUSS_TANH: Table = table(Activation::GeluTanh);
-
-/// `out = act(gate) * up` (or `act(gate)` where `up` is empty), written over `gate`.
+/// `out = act(gate) * up` (or `act(gate)` where there is no `up`), written over `gate`.
 ///
-/// Both inputs have `frac` fraction bits and these [`magnitude`](crate::vector::magnitude)s. The result is at most
-/// 2^29 in magnitude; the exponent of its unit is returned.
-#[inline(never)]
+/// Both inputs have `frac` fraction bits and come with their [`magnitude`](kernel::magnitude)s. The result is at most 2^29
+/// in magnitude; its magnitude and the exponent of its unit are returned.
 pub fn apply(
     activation: Activation,
-    gate: &mut [i32],
-    gate_magnitude: u32,
-    up: &[i32],
-    up_magnitude: u32,
+    (gate, gate_size): (&mut [i32], u32),
+    up: Option<(&[i32], u32)>,
     frac: i32,
-) -> i32 {
-    let table = match activation {
-        Activation::Silu => &LOGISTIC,
-        Activation::Gelu => &GAUSS,
-        Activation::GeluTanh => &GAUSS_TANH,
-        Activation::Relu => return apply_with(|_| 1 << 14, gate, gate_magnitude, up, up_magnitude, frac),
+) -> (u32, i32) {
+    let s = block_shift(gate_size, BITS);
+    let fraction = frac - s;
+    let mut how = Gate {
+        shift: BlockShift::new(s),
+        // From 17 to the left on, everything but 0 is beyond the table.
+        to_table: ((10 - fraction).clamp(0, 17) as u32, (fraction - 10).clamp(0, 31) as u32),
+        openings: match activation {
+            Activation::Silu => Some(&LOGISTIC),
+            Activation::Gelu => Some(&GAUSS),
+            Activation::GeluTanh => Some(&GAUSS_TANH),
+            Activation::Relu => None,
+        },
+        up: 0,
     };
-    // From the fraction bits of the rounded gate to 10, in two shifts of which one is by 0. From 17 to the left on,
-    // everything but 0 is beyond the table.
-    let fraction = frac - block_shift(gate_magnitude, BITS);
-    let (left, right) = ((10 - fraction).clamp(0, 17) as u32, (fraction - 10).clamp(0, 31) as u32);
-    let open = |x: u32| look_up(table, x << (left & 31) >> (right & 31));
-    apply_with(open, gate, gate_magnitude, up, up_magnitude, frac)
-}
-
-#[inline(always)]
-fn apply_with(
-    open: impl Fn(u32) -> i32,
-    gate: &mut [i32],
-    gate_magnitude: u32,
-    up: &[i32],
-    up_magnitude: u32,
-    frac: i32,
-) -> i32 {
-    let s = block_shift(gate_magnitude, BITS);
-    let shift = BlockShift::new(s);
-    let act = |x: i32| {
-        let x = shift.round(x);
-        let size = x.unsigned_abs();
-        round_shift((x << 14) + size as i32 * open(size), 15)
-    };
-    if up.is_empty() {
-        for x in gate.iter_mut() {
-            *x = act(*x);
-            keep_rolled();
+    match up {
+        None => (kernel::activate(gate, &how), -fraction),
+        Some((up, up_size)) => {
+            how.up = 31 - bits(up_size);
+            (kernel::activate_gated(gate, up, &how), 16 - how.up as i32 - frac - fraction)
         }
-        return s - frac;
     }
-    let left = 31 - bits(up_magnitude);
-    for (x, &u) in gate.iter_mut().zip(up) {
-        *x = mul_w(u << (left & 31), act(*x) as i16);
-        keep_rolled();
-    }
-    s - frac + 16 - left as i32 - frac
 }
 
-/// The opening at `x` (Q10), in Q15.
-#[inline(always)]
-fn look_up(table: &Table, x: u32) -> i32 {
-    let x = x.min((END << 10) - 1);
-    let at = (x >> 5) as usize;
-    let (Some(&low), Some(&high)) = (table.get(at), table.get(at + 1)) else {
-        return 1 << 14;
-    };
-    let (low, high) = (i32::from(low), i32::from(high));
-    low + round_shift((high - low) * (x & 31) as i32, 5)
-}
-
-const fn table(activation: Activation) -> Table {
-    let mut table = [0; END as usize * 32 + 1];
+const fn table(activation: Activation) -> Openings {
+    let mut table = [0; 513];
     let mut i = 0;
     while i < table.len() {
         let x = (i as u128) << (Q - 5);
@@ -166,7 +125,6 @@ const fn gauss(x: u128) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::magnitude;
 
     fn exact(activation: Activation, x: f64) -> f64 {
         match activation {
@@ -187,8 +145,8 @@ mod tests {
                 let ups: Vec<i32> = values.iter().rev().copied().collect();
                 let real = |v: i32| f64::from(v) / 2f64.powi(frac);
                 let mut gate = values.clone();
-                let m = magnitude(&gate);
-                let unit = 2f64.powi(apply(activation, &mut gate, m, &[], 0, frac));
+                let size = kernel::magnitude(&gate);
+                let unit = 2f64.powi(apply(activation, (&mut gate, size), None, frac).1);
                 for (g, &v) in gate.iter().zip(&values) {
                     let (got, wanted) = (f64::from(*g) * unit, exact(activation, real(v)));
                     assert!(
@@ -198,7 +156,8 @@ mod tests {
                     );
                 }
                 let mut gate = values.clone();
-                let unit = 2f64.powi(apply(activation, &mut gate, m, &ups, magnitude(&ups), frac));
+                let up = Some((&ups[..], kernel::magnitude(&ups)));
+                let unit = 2f64.powi(apply(activation, (&mut gate, size), up, frac).1);
                 for ((g, &v), &u) in gate.iter().zip(&values).zip(&ups) {
                     let (got, wanted) = (f64::from(*g) * unit, exact(activation, real(v)) * real(u));
                     assert!((got - wanted).abs() < 2e-2, "{activation:?}: {got}, wanted {wanted}");

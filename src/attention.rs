@@ -32,7 +32,7 @@ const fn narrowing(head_dim: usize) -> u32 {
     ceil_log2(head_dim).saturating_sub(4)
 }
 
-/// The block shift of queries of this [`magnitude`](crate::vector::magnitude): to 14 bits, but tiny ones, whose scores are
+/// The block shift of queries of this [`magnitude`](kernel::magnitude): to 14 bits, but tiny ones, whose scores are
 /// nothing, stay so small that no score is shifted by more than [`MAX_SHIFT`].
 pub fn query_shift(magnitude: u32, head_dim: usize, frac: i32) -> i32 {
     block_shift(magnitude, BITS).max(2 * frac - narrowing(head_dim) as i32 - FRACTION - MAX_SHIFT)
@@ -54,8 +54,8 @@ pub struct Scratch<'a> {
 /// grouped heads as in Ainslie et al. 2023).
 ///
 /// `queries` `[n_heads, head_dim]` are in units of 2^`unit` last bits of the residual stream, which has `frac`
-/// fraction bits; the newest position is `position`. `out` `[n_heads, head_dim]` has `frac` fraction bits. The queries
-/// are left in the order of [`kernel::arrange`].
+/// fraction bits; the newest position is `position`. `out` `[n_heads, head_dim]` has `frac` fraction bits; its
+/// [`magnitude`](kernel::magnitude) is returned. The queries are left in the order of [`kernel::arrange`].
 pub fn attend(
     queries: &mut [i16],
     unit: i32,
@@ -64,7 +64,8 @@ pub fn attend(
     position: usize,
     scratch: Scratch<'_>,
     out: &mut [i32],
-) {
+) -> u32 {
+    let mut size = 0;
     let (head_dim, seq_len) = (keys.head_dim.max(1), keys.seq_len);
     let n_heads = queries.len() / head_dim;
     let n_kv_heads = keys.scales.len() / seq_len.max(1);
@@ -80,7 +81,7 @@ pub fn attend(
             let (Some(scores), Some(weights)) =
                 (scratch.scores.get_mut(..len), scratch.weights.get_mut(..align(len)))
             else {
-                return;
+                return size;
             };
             kernel::arrange(query);
             kernel::matvec_strided(keys, head_dim, query, scores);
@@ -88,9 +89,10 @@ pub fn attend(
             let sum = softmax(scores, top, units.fraction, value_scales, value_exponent + 6 + long, weights);
             kernel::arrange(weights);
             kernel::matvec_strided(values, stride, weights, out);
-            divide(out, sum, value_exponent, long);
+            size |= divide(out, sum, value_exponent, long);
         }
     }
+    size
 }
 
 /// How dot products become scores.
@@ -167,8 +169,8 @@ const fn long_context(seq_len: usize) -> u32 {
 }
 
 /// Sums of weight * value become averages: divided by the sum of the powers. `exponent` is the largest of
-/// the values' steps, `long` what the weights lost for a long context.
-fn divide(sums: &mut [i32], sum: u32, exponent: u32, long: u32) {
+/// the values' steps, `long` what the weights lost for a long context. Returns the magnitude of the averages.
+fn divide(sums: &mut [i32], sum: u32, exponent: u32, long: u32) -> u32 {
     // A sum is at most sum * 2^(5 - 6) * 127 / 2^long: 15 bits after this shift; the reciprocal of the
     // divisor's leading 16 bits has 15 bits too.
     let length = bits(sum);
@@ -176,10 +178,13 @@ fn divide(sums: &mut [i32], sum: u32, exponent: u32, long: u32) {
     let leading = if length >= 16 { sum >> (length - 16) } else { sum << (16 - length) };
     let reciprocal = ((1u32 << 30) / leading.max(1)) as i32;
     let place = 17u32.saturating_sub(exponent);
+    let mut size = 0;
     for value in sums {
         *value = round_shift(round_shift(*value, narrowing) * reciprocal, place);
+        size |= (*value ^ (*value >> 31)) as u32;
         keep_rolled();
     }
+    size
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::format::{Positions, TensorKind};
 use crate::kernel::{self, Input};
 use crate::linear::Linear;
 use crate::model::Model;
-use crate::vector::{BITS, Scale, block_shift, magnitude, quantize, round_all};
+use crate::vector::{BITS, Scale, block_shift, quantize, round_all};
 use crate::workspace::Memory;
 
 /// Token to residual stream: `hidden = embedding[token]`, plus the position's vector where it is learned.
@@ -20,16 +20,17 @@ pub fn embed(model: &Model<'_>, token: u16, position: usize, memory: &mut Memory
     if matches!(model.config().positions, Positions::Learned) {
         model.add_row(TensorKind::PositionEmbedding, position, memory.hidden);
     }
+    memory.hidden_size = kernel::magnitude(memory.hidden);
 }
 
 /// `hidden += attention(norm(hidden))`
 pub fn attention(model: &Model<'_>, layer: usize, position: usize, memory: &mut Memory<'_>) {
     let config = model.config();
     let (dim, kv_dim, frac) = (config.dim, config.kv_dim(), model.frac());
-    let Memory { hidden, scratch, operand, vector, weights, cache, .. } = memory;
+    let Memory { hidden, hidden_size, scratch, operand, vector, weights, cache, .. } = memory;
 
     let wq = model.linear(TensorKind::Wq, layer);
-    let (x, scale) = read_hidden(model, TensorKind::AttentionNorm, layer, &wq, hidden, vector, operand);
+    let (x, scale) = read_hidden(model, TensorKind::AttentionNorm, layer, &wq, (hidden, *hidden_size), vector, operand);
     let (q, rest) = split(scratch, dim); // [n_heads, head_dim]
     let (k, rest) = split(rest, kv_dim); // [n_kv_heads, head_dim]
     let (v, _) = split(rest, kv_dim); // [n_kv_heads, head_dim]
@@ -54,38 +55,44 @@ pub fn attention(model: &Model<'_>, layer: usize, position: usize, memory: &mut 
     rotate(queries, turns);
 
     let (out, scores) = split(scratch, dim); // [n_heads, head_dim], [HEADS, seq_len]
-    attend(queries, unit, frac, (&keys, &values), position, Scratch { scores, weights }, out);
-    add_product(&model.linear(TensorKind::Wo, layer), scratch, -frac, vector, operand, frac, hidden);
+    let size = attend(queries, unit, frac, (&keys, &values), position, Scratch { scores, weights }, out);
+    let wo = model.linear(TensorKind::Wo, layer);
+    *hidden_size = add_product(&wo, scratch, (size, -frac), vector, operand, frac, hidden);
 }
 
 /// `hidden += w2 (act(w1 x) * w3 x)` or `w2 act(w1 x)` with `x = norm(hidden)`
 pub fn mlp(model: &Model<'_>, layer: usize, memory: &mut Memory<'_>) {
     let config = model.config();
     let (hidden_dim, frac) = (config.hidden_dim, model.frac());
-    let Memory { hidden, scratch, operand, vector, .. } = memory;
+    let Memory { hidden, hidden_size, scratch, operand, vector, .. } = memory;
 
     let w1 = model.linear(TensorKind::W1, layer);
-    let (x, scale) = read_hidden(model, TensorKind::MlpNorm, layer, &w1, hidden, vector, operand);
+    let (x, scale) = read_hidden(model, TensorKind::MlpNorm, layer, &w1, (hidden, *hidden_size), vector, operand);
     let (gate, up) = split(scratch, hidden_dim); // [hidden_dim] each
     let up = split(up, if config.gated { hidden_dim } else { 0 }).0;
     let gate_size = w1.forward(&x, scale, frac, gate);
-    let up_size =
-        if config.gated { model.linear(TensorKind::W3, layer).forward(&x, scale, frac, up) } else { 0 };
-    let exponent = activation::apply(config.activation, gate, gate_size, up, up_size, frac);
-    add_product(&model.linear(TensorKind::W2, layer), scratch, exponent, vector, operand, frac, hidden);
+    let up = if config.gated {
+        let size = model.linear(TensorKind::W3, layer).forward(&x, scale, frac, up);
+        Some((&*up, size))
+    } else {
+        None
+    };
+    let unit = activation::apply(config.activation, (gate, gate_size), up, frac);
+    let w2 = model.linear(TensorKind::W2, layer);
+    *hidden_size = add_product(&w2, scratch, unit, vector, operand, frac, hidden);
 }
 
 /// `logits [vocab_size] = head norm(hidden)`, at the beginning of the scratch memory.
 pub fn head(model: &Model<'_>, memory: &mut Memory<'_>) {
-    let Memory { hidden, scratch, operand, vector, .. } = memory;
+    let Memory { hidden, hidden_size, scratch, operand, vector, .. } = memory;
     let head = model.linear(TensorKind::Head, 0);
-    let (x, scale) = read_hidden(model, TensorKind::FinalNorm, 0, &head, hidden, vector, operand);
+    let (x, scale) = read_hidden(model, TensorKind::FinalNorm, 0, &head, (hidden, *hidden_size), vector, operand);
     head.forward(&x, scale, model.frac(), split(scratch, model.config().vocab_size).0);
 }
 
 /// Whether an element of the residual stream is in the outer half of its range, one doubling from its limit.
 pub fn is_near_saturation(memory: &Memory<'_>) -> bool {
-    magnitude(memory.hidden) >= 1 << 30
+    memory.hidden_size >= 1 << 30
 }
 
 /// `norm(hidden)`, as a matrix wants it.
@@ -94,35 +101,32 @@ fn read_hidden<'v>(
     norm: TensorKind,
     layer: usize,
     reader: &Linear<'_>,
-    hidden: &[i32],
+    (hidden, size): (&[i32], u32),
     vector: &'v mut [i16],
     operand: &'v mut [u32],
 ) -> (Input<'v>, Scale) {
     let (x, _) = split(vector, hidden.len().next_multiple_of(4));
-    let size = magnitude(hidden);
     let scale = model.norm(norm, layer).forward(hidden, size, model.frac(), reader.input, x);
     (kernel::prepare(&reader.weights, reader.input, x, operand), scale)
 }
 
-/// `hidden += matrix (values * 2^exponent)` with the values at the beginning of the scratch memory, where the
-/// product goes, too: it may be longer than the values.
+/// `hidden += matrix (values * 2^exponent)` with the values, of this magnitude, at the beginning of the scratch memory,
+/// where the product goes, too: it may be longer than the values. Returns the magnitude of `hidden`.
 fn add_product(
     matrix: &Linear<'_>,
     scratch: &mut [i32],
-    exponent: i32,
+    (size, exponent): (u32, i32),
     vector: &mut [i16],
     operand: &mut [u32],
     frac: i32,
     hidden: &mut [i32],
-) {
+) -> u32 {
     let (x, _) = split(vector, matrix.cols.next_multiple_of(4));
-    let scale = quantize(split(scratch, matrix.cols).0, exponent, matrix.input, x);
+    let scale = quantize(split(scratch, matrix.cols).0, size, exponent, matrix.input, x);
     let x = kernel::prepare(&matrix.weights, matrix.input, x, operand);
     let (out, _) = split(scratch, hidden.len());
     matrix.forward(&x, scale, frac, out);
-    for (h, y) in hidden.iter_mut().zip(out) {
-        *h = h.saturating_add(*y);
-    }
+    kernel::add(hidden, out)
 }
 
 /// The first `n` elements and the rest; the workspace plan gives every region what is asked of it here.

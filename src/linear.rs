@@ -3,7 +3,7 @@
 use crate::format::InputWidth;
 use crate::kernel::{self, Input, Weights};
 use crate::shift::{ceil_log2, shift_left};
-use crate::vector::{Scale, magnitude};
+use crate::vector::Scale;
 
 /// A matrix `[rows, columns]` in flash.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,8 @@ pub struct Linear<'m> {
 }
 
 impl Linear<'_> {
-    /// `y = W x + b` with `frac` fraction bits; returns the [`magnitude`] of `y`. `x` comes from
+    /// `y = W x + b` with `frac` fraction bits; returns the
+    /// [`magnitude`](kernel::magnitude) of `y`. `x` comes from
     /// [`kernel::prepare`], for the layout and the width of this matrix.
     ///
     /// Each sum, of at most 31 bits, is multiplied by the row's scale and by the vector's, 15 bits each, of which 16 are
@@ -32,16 +33,14 @@ impl Linear<'_> {
         let done = kernel::product(&self.weights, x, y);
         let up = self.headroom().saturating_sub(done);
         let right = self.headroom() as i32 - 32 - self.exponent - scale.exponent - frac;
-        let size = kernel::rescale(y, self.scales, up, scale.mantissa, right.clamp(0, 31) as u32);
-        if right < 0 {
+        let mut size = kernel::rescale(y, self.scales, up, scale.mantissa, right.clamp(-2, 31));
+        if right < -2 {
             for y in y.iter_mut() {
-                *y = shift_left(*y, right.unsigned_abs());
+                *y = shift_left(*y, right.unsigned_abs() - 2);
             }
+            size = kernel::magnitude(y);
         }
-        for (y, b) in y.iter_mut().zip(self.bias) {
-            *y = y.saturating_add(*b);
-        }
-        if right < 0 || !self.bias.is_empty() { magnitude(y) } else { size }
+        if self.bias.is_empty() { size } else { kernel::add(y, self.bias) }
     }
 
     /// The bits by which a sum can be shifted up: an a16 sum is at most 2^30, see
@@ -74,7 +73,7 @@ mod tests {
             let values: Vec<i32> = (0..cols).map(|c| ((c * 7919) % 20011) as i32 * 50 - 500_000).collect();
             for (input, tolerance) in [(InputWidth::A16, 2e-3), (InputWidth::A8, 2e-2)] {
                 let mut x = vec![0i16; stride];
-                let scale = quantize(&values, -18, input, &mut x);
+                let scale = quantize(&values, kernel::magnitude(&values), -18, input, &mut x);
                 let linear = Linear {
                     weights: Weights::Rows(&weights),
                     scales: &scales,

@@ -17,7 +17,7 @@ pub struct Norm<'m> {
 
 impl Norm<'_> {
     /// `q * scale = gain * hidden / sqrt(mean(hidden^2) + epsilon)`, for LayerNorm after the mean is taken
-    /// off. `hidden` has `frac` fraction bits and this [`magnitude`](crate::vector::magnitude); `q` is as long as
+    /// off. `hidden` has `frac` fraction bits and this [`magnitude`](crate::kernel::magnitude); `q` is as long as
     /// `hidden`, but for padding.
     ///
     /// The vector's own scale cancels out of the quotient, so that without gains the block-shifted residual
@@ -111,7 +111,7 @@ fn inverse_root(sum: u64, n: u32) -> Scale {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::magnitude;
+    use crate::kernel::magnitude;
 
     fn check(kind: NormKind, gain: Option<(&[i16], i32)>, hidden: &[i32], frac: i32) {
         let epsilon = (10_995_116, -40);

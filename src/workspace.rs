@@ -104,6 +104,8 @@ impl Plan {
 pub(crate) struct Memory<'a> {
     /// The residual stream, `[dim]`.
     pub hidden: &'a mut [i32],
+    /// Its [`magnitude`](crate::kernel::magnitude).
+    pub hidden_size: u32,
     /// Outputs of matrices and scores; after the head, the logits.
     pub scratch: &'a mut [i32],
     /// The input of a matrix as a kernel wants it.
@@ -150,7 +152,7 @@ impl<'a> Memory<'a> {
             seq_len: config.seq_len,
             head_dim: config.head_dim(),
         };
-        Ok(Self { hidden, scratch, operand, vector, weights, cache, history })
+        Ok(Self { hidden, hidden_size: 0, scratch, operand, vector, weights, cache, history })
     }
 }
 

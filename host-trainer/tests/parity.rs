@@ -44,7 +44,7 @@ fn compare(model: &Model, options: &Options) -> Difference {
 }
 
 const A8: Options =
-    Options { input: |_| InputWidth::A8, fold_gains: false, equalize: true, headroom: 8, seq_len: None };
+    Options { input: |_| InputWidth::A8, target: Target::Any, fold_gains: false, equalize: true, headroom: 8, seq_len: None };
 
 const SHAPES: [(&str, &str); 6] = [
     (

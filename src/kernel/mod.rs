@@ -16,12 +16,12 @@ mod dsp;
 #[cfg(thumbformer_kernel = "mve")]
 #[allow(unsafe_code)]
 mod mve;
+mod passes;
 #[cfg(any(thumbformer_kernel = "portable", test, feature = "selftest"))]
 mod portable;
 mod portable_tiles;
 #[cfg(any(test, feature = "selftest"))]
 mod reference;
-mod rescale;
 #[cfg(thumbformer_kernel = "riscv")]
 #[allow(unsafe_code)]
 mod riscv;
@@ -50,14 +50,22 @@ use vector as chosen;
 
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 use chosen as bytes;
+#[cfg(thumbformer_kernel = "dsp")]
+use chosen as halves;
+#[cfg(not(thumbformer_kernel = "dsp"))]
 use portable_tiles::halves;
 #[cfg(not(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv")))]
 use portable_tiles::bytes;
 
 use crate::format::{InputWidth, Layout};
-pub use rescale::rescale;
 #[cfg(feature = "selftest")]
 pub use suite::{Failure, selftest};
+
+#[cfg(thumbformer_kernel = "dsp")]
+pub use chosen::passes::{activate_gated, add, magnitude, peak, rescale, round, scale};
+#[cfg(not(thumbformer_kernel = "dsp"))]
+pub use passes::{activate_gated, add, magnitude, peak, rescale, round, scale};
+pub use passes::{BlockShift, Gate, Openings, activate};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
 /// `"rv32m"`.

@@ -2,7 +2,7 @@
 
 use super::{read_checkpoint, read_tokens};
 use crate::checkpoint::{Info, check_output, write_atomically};
-use crate::export::{Exported, Options, export};
+use crate::export::{Exported, Options, Target, export};
 use crate::model::{Model, check_vocabulary};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,9 @@ pub struct Choices {
     /// Fold the gains of norms into the matrices behind them: fewer instructions, a little less precision
     #[arg(long)]
     fold_norms: bool,
+    /// The core to pack the matrices for
+    #[arg(long, value_enum, default_value_t)]
+    target: Target,
 }
 
 impl Args {
@@ -79,6 +82,7 @@ pub fn round(
             "8" => |_| InputWidth::A8,
             _ => |_| InputWidth::A16,
         },
+        target: choices.target,
         fold_gains: choices.fold_norms,
         seq_len: choices.context,
         ..Options::default()

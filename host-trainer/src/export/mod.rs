@@ -7,8 +7,10 @@ mod calibrate;
 mod equalize;
 mod fold;
 mod quantize;
+mod target;
 
 pub use calibrate::Peaks;
+pub use target::Target;
 
 use crate::model::Model;
 use anyhow::{Context, Result, ensure};
@@ -21,6 +23,8 @@ use thumbformer::format::{Dtype, Emitter, InputWidth, Layout, TensorKind, Tensor
 pub struct Options {
     /// The width of the input of each kind of matrix.
     pub input: fn(TensorKind) -> InputWidth,
+    /// The core that matrices are packed for.
+    pub target: Target,
     /// Whether norms' gains go into the matrices that read them, where that is exact.
     pub fold_gains: bool,
     /// Whether channels of the keys are equalised before rounding.
@@ -33,7 +37,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { input: |_| InputWidth::A16, fold_gains: false, equalize: true, headroom: 8, seq_len: None }
+        Self {
+            input: |_| InputWidth::A16,
+            target: Target::Any,
+            fold_gains: false,
+            equalize: true,
+            headroom: 8,
+            seq_len: None,
+        }
     }
 }
 
@@ -81,7 +92,7 @@ pub fn export(
     let mut parts = Vec::new();
     for spec in config.tensors() {
         let part = round(&model, &norms, spec, frac)?;
-        plans.push(part.plan((options.input)(spec.kind)));
+        plans.push(part.plan((options.input)(spec.kind), options.target.layout(&config, spec.kind)));
         parts.push(part);
     }
     let metadata = lines(metadata)?;
@@ -116,13 +127,13 @@ enum Part {
 }
 
 impl Part {
-    fn plan(&self, input: InputWidth) -> TensorPlan {
+    fn plan(&self, input: InputWidth, layout: Layout) -> TensorPlan {
         let (dtype, exponent, bias) = match self {
             Self::Folded => (Dtype::Folded, 0, false),
             Self::Values { exponent, .. } => (Dtype::I16, *exponent, false),
             Self::Matrix { matrix, bias } => (Dtype::I8, matrix.exponent, bias.is_some()),
         };
-        TensorPlan { dtype, layout: Layout::Rows, input, exponent, bias }
+        TensorPlan { dtype, layout, input, exponent, bias }
     }
 }
 

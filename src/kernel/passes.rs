@@ -1,0 +1,151 @@
+//! The passes over vectors between the matrices, in safe Rust.
+
+use crate::shift::{keep_rolled, mul_w, round_shift};
+
+/// A number with as many bits as the largest magnitude: magnitudes (of negative numbers, one less) or'ed together.
+#[inline(never)]
+pub fn magnitude(values: &[i32]) -> u32 {
+    values.iter().fold(0, |m, &v| m | (v ^ (v >> 31)) as u32)
+}
+
+/// `v * 2^-s`, rounded half up, without a branch on the sign of `s`, which is 31 at most: either shift is by 0.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockShift {
+    /// Places to the left.
+    pub left: u32,
+    /// Places to the right; one more is rounded away.
+    pub right: u32,
+}
+
+impl BlockShift {
+    /// A shift to the right by `s`, to the left if it is negative.
+    pub const fn new(s: i32) -> Self {
+        let s = s - 1;
+        if s < 0 {
+            Self { left: s.unsigned_abs() & 31, right: 0 }
+        } else {
+            Self { left: 0, right: s as u32 & 31 }
+        }
+    }
+
+    /// `v * 2^-s`, for a result below 2^30.
+    #[inline(always)]
+    pub const fn round(self, v: i32) -> i32 {
+        ((v << (self.left & 31) >> (self.right & 31)) + 1) >> 1
+    }
+}
+
+/// `q = values * 2^-s`, rounded; the caller knows that it is within `-2^14..=2^14`.
+#[inline(never)]
+pub fn round(values: &[i32], shift: BlockShift, q: &mut [i16]) {
+    for (q, &v) in q.iter_mut().zip(values) {
+        *q = shift.round(v) as i16;
+        keep_rolled();
+    }
+}
+
+/// The largest magnitude.
+#[inline(never)]
+pub fn peak(q: &[i16]) -> u32 {
+    q.iter().fold(0, |m, q| m.max(u32::from(q.unsigned_abs())))
+}
+
+/// `q = q * factor / 2^24`, rounded half up; products fit an i32.
+#[inline(never)]
+pub fn scale(q: &mut [i16], factor: i32) {
+    for q in q {
+        *q = round_shift(i32::from(*q) * factor, 24) as i16;
+        keep_rolled();
+    }
+}
+
+/// `sums += values`, saturated; returns the [`magnitude`] of the sums.
+#[inline(never)]
+pub fn add(sums: &mut [i32], values: &[i32]) -> u32 {
+    let mut size = 0;
+    for (sum, &value) in sums.iter_mut().zip(values) {
+        *sum = sum.saturating_add(value);
+        size |= (*sum ^ (*sum >> 31)) as u32;
+        keep_rolled();
+    }
+    size
+}
+
+/// Half of an activation's gate: `gate(x) - 1/2` in Q15, at `0, 1/32, .. 16`.
+pub type Openings = [u16; 513];
+
+/// How [`activate`] reads its inputs.
+#[derive(Debug, Clone, Copy)]
+pub struct Gate<'t> {
+    /// From a gate to 14 bits.
+    pub shift: BlockShift,
+    /// From there to 10 fraction bits, places to the left (at most 17) and then to the right.
+    pub to_table: (u32, u32),
+    /// The table; a step (ReLU) needs none.
+    pub openings: Option<&'t Openings>,
+    /// From an up to 31 bits, places to the left.
+    pub up: u32,
+}
+
+impl Gate<'_> {
+    /// `x * gate(x) = x / 2 + |x| * opening(|x|)`, 14 bits.
+    #[inline(always)]
+    fn activation(&self, x: i32) -> i32 {
+        let x = self.shift.round(x);
+        let size = x.unsigned_abs();
+        let opening = match self.openings {
+            None => 1 << 14,
+            Some(openings) => {
+                let at = (size << (self.to_table.0 & 31) >> (self.to_table.1 & 31)).min((16 << 10) - 1);
+                let (low, high) = (at as usize >> 5 & 511, (at as usize >> 5 & 511) + 1);
+                let (low, high) = (i32::from(openings[low]), i32::from(openings[high]));
+                low + round_shift((high - low) * (at & 31) as i32, 5)
+            }
+        };
+        round_shift((x << 14) + size as i32 * opening, 15)
+    }
+}
+
+/// `values = activation(values) * ups * 2^up / 2^16`; returns the [`magnitude`] of the result.
+#[inline(never)]
+pub fn activate_gated(values: &mut [i32], ups: &[i32], gate: &Gate<'_>) -> u32 {
+    let mut size = 0;
+    for (value, &up) in values.iter_mut().zip(ups) {
+        let v = mul_w(up << (gate.up & 31), gate.activation(*value) as i16);
+        size |= (v ^ (v >> 31)) as u32;
+        *value = v;
+        keep_rolled();
+    }
+    size
+}
+
+/// `values = activation(values)`; returns the [`magnitude`] of the result.
+#[inline(never)]
+pub fn activate(values: &mut [i32], gate: &Gate<'_>) -> u32 {
+    let mut size = 0;
+    for value in values {
+        let v = gate.activation(*value);
+        size |= (v ^ (v >> 31)) as u32;
+        *value = v;
+        keep_rolled();
+    }
+    size
+}
+
+/// See [`mul_w`]; `y = (W(W(y * 2^up, scales[row]), scale) + half) / 2^right`, rounded down, with `W(a, b) = floor(a * b / 2^16)` and
+/// `half = 2^(right - 1)`, or times `2^-right` where that is negative, -2 at least; returns the [`magnitude`] of `y`.
+///
+/// `y * 2^up` fits an i32. Nothing overflows: after the products a number has 29 bits.
+#[inline(never)]
+pub fn rescale(y: &mut [i32], scales: &[i16], up: u32, scale: i16, right: i32) -> u32 {
+    let (left, right) = if right < 0 { (right.unsigned_abs(), 0) } else { (0, right as u32) };
+    let half = (1u32 << (right & 31) >> 1) as i32;
+    let mut size = 0;
+    for (y, &row) in y.iter_mut().zip(scales) {
+        let v = ((mul_w(mul_w(*y << (up & 31), row), scale) << (left & 31)) + half) >> (right & 31);
+        size |= (v ^ (v >> 31)) as u32;
+        *y = v;
+        keep_rolled();
+    }
+    size
+}
