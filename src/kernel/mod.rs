@@ -30,6 +30,12 @@ use portable as chosen;
 #[cfg(thumbformer_kernel = "vector")]
 use vector as chosen;
 
+// What the other kernels do not have yet.
+#[cfg(thumbformer_kernel = "dsp")]
+pub use dsp::{
+    arrange_pair, mul_w, operand_len, prepare, product_pair, rescale, scores, scores_pair, softmax,
+    softmax_pair, tiles,
+};
 #[cfg(feature = "selftest")]
 pub use suite::{Failure, selftest};
 

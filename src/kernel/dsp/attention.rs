@@ -21,19 +21,9 @@ pub fn scores(keys: &[i8], z: &[u8], query: &[i16], base: u32, scores: &mut [i32
     let len = z.len().min(scores.len());
     let scores = scores.get_mut(..len).unwrap_or_default();
     matvec_strided(keys, query.len(), query, scores);
-    let narrowing = narrowing(query.len());
-    let round = (1 << narrowing) >> 1;
-    let mut top = i32::MIN;
-    for (score, &z) in scores.iter_mut().zip(z) {
-        let shift = base.wrapping_sub(u32::from(z >> 4)) & 31;
-        let half = ((1u32 << shift) >> 1) as i32;
-        let mantissa = i32::from(z & 15 | 16);
-        let dot = score.wrapping_add(round) >> narrowing;
-        *score = dot.wrapping_mul(mantissa).wrapping_add(half) >> shift;
-        top = top.max(*score);
-        core::hint::black_box(());
-    }
-    top
+    // SAFETY: this target executes the DSP instructions, since build.rs saw them assemble. `scores` and `z` have `len`
+    // elements.
+    unsafe { scale1(scores.as_mut_ptr(), z.as_ptr(), spread(base), narrowing(query.len()), len & !3, len) }
 }
 
 /// [`scores`] of two queries, one after the other for each position.
@@ -56,14 +46,15 @@ pub fn scores_pair(
         return [i32::MIN; 2];
     }
     match pair.as_chunks::<16>() {
-        ([queries], []) if head_dim == 8 && (keys.as_ptr().addr() | pair.as_ptr().addr()).is_multiple_of(4) => {
+        ([queries], [])
+            if head_dim == 8 && (keys.as_ptr().addr() | pair.as_ptr().addr()).is_multiple_of(4) =>
+        {
             // SAFETY: this target executes the DSP instructions, since build.rs saw them assemble. `keys` holds `len`
             // rows of 8, `scores` two for each; len is not 0. LDM and LDRD find multiples of four bytes.
             unsafe { dots8(keys.as_ptr(), scores.as_mut_ptr(), queries, len) }
         }
         _ => product_pair(keys, head_dim, head_dim, pair, scores),
     }
-    let spread = |byte: u32| byte.wrapping_mul(0x0101_0101);
     // SAFETY: as above; `z` holds `len` bytes.
     let tops = unsafe {
         if head_dim <= 8 {
@@ -132,6 +123,11 @@ const fn narrowing(head_dim: usize) -> u32 {
     (usize::BITS - head_dim.saturating_sub(1).leading_zeros()).saturating_sub(4)
 }
 
+/// A number in every byte, as a sum: what is added to a byte to keep it positive may be negative.
+const fn spread(byte: u32) -> u32 {
+    byte.wrapping_mul(0x0101_0101)
+}
+
 /// What [`softmax1`] and [`softmax2`] find on the stack.
 #[repr(C)]
 struct Frame {
@@ -173,7 +169,7 @@ fn frame<'a, const HEADS: usize>(
     let last = rest.iter().rev().fold(0, |last, &z| last << 8 | u32::from(z));
     let ends = scores.as_ptr_range();
     let end = scores.get(4 * HEADS * whole.len()..)?.as_ptr();
-    let shift = 32u32.wrapping_sub(base).wrapping_mul(0x0101_0101);
+    let shift = spread(32u32.wrapping_sub(base));
     Some((Frame { tops, shift, end, padded_end: ends.end, last }, scores))
 }
 
@@ -255,12 +251,30 @@ macro_rules! new_top {
 macro_rules! scale_short {
     ($a:literal, $b:literal, $byte:literal) => {
         concat!(
-            "uxtb r7, r5", $byte, "\n",
+            "uxtb r7, r5",
+            $byte,
+            "\n",
             "lsl r7, r7, r6\n",
-            "lsl ", $a, ", ", $a, ", #6\n",
-            "smmulr ", $a, ", ", $a, ", r7\n",
-            "lsl ", $b, ", ", $b, ", #6\n",
-            "smmulr ", $b, ", ", $b, ", r7\n",
+            "lsl ",
+            $a,
+            ", ",
+            $a,
+            ", #6\n",
+            "smmulr ",
+            $a,
+            ", ",
+            $a,
+            ", r7\n",
+            "lsl ",
+            $b,
+            ", ",
+            $b,
+            ", #6\n",
+            "smmulr ",
+            $b,
+            ", ",
+            $b,
+            ", r7\n",
         )
     };
 }
@@ -345,22 +359,49 @@ unsafe extern "C" fn scale_short(dots: *mut i32, z: *const u8, shift: u32, fours
     )
 }
 
-/// As above, before the comparison with the largest.
+/// A position's mantissa, in byte `$byte` of r5, to r7, and half of the unit to which the lowest byte of r6 shifts to r10.
+macro_rules! mantissa_and_half {
+    ($byte:literal) => {
+        concat!("uxtb r7, r5", $byte, "\n", "lsl r10, lr, r6\n", "lsr r10, r10, #1\n")
+    };
+}
+
+/// A product to a score, with narrowing in r11 and r12.
 macro_rules! scale_long {
+    ($dot:literal) => {
+        concat!(
+            "add ",
+            $dot,
+            ", ",
+            $dot,
+            ", r11\n",
+            "asr ",
+            $dot,
+            ", ",
+            $dot,
+            ", r12\n",
+            "mla ",
+            $dot,
+            ", ",
+            $dot,
+            ", r7, r10\n",
+            "asr ",
+            $dot,
+            ", ",
+            $dot,
+            ", r6\n",
+        )
+    };
+}
+
+/// Two scores of one position, before the comparison with the largest.
+macro_rules! scale2_long {
     ($byte:literal) => {
         concat!(
             "ldrd r8, r9, [r0]\n",
-            "uxtb r7, r5", $byte, "\n",
-            "lsl r10, lr, r6\n",
-            "lsr r10, r10, #1\n",
-            "add r8, r8, r11\n",
-            "asr r8, r8, r12\n",
-            "mla r8, r8, r7, r10\n",
-            "asr r8, r8, r6\n",
-            "add r9, r9, r11\n",
-            "asr r9, r9, r12\n",
-            "mla r9, r9, r7, r10\n",
-            "asr r9, r9, r6\n",
+            mantissa_and_half!($byte),
+            scale_long!("r8"),
+            scale_long!("r9"),
             "strd r8, r9, [r0], #8\n",
         )
     };
@@ -404,19 +445,19 @@ unsafe extern "C" fn scale_long(
         "sub r6, r2, r6, lsr #4",
         "and r5, r5, #0x0f0f0f0f",
         "orr r5, r5, #0x10101010",
-        scale_long!(""),
+        scale2_long!(""),
         top!("r8", "r3", "60", "70"),
         top!("r9", "r4", "61", "71"),
         "lsr r6, r6, #8",
-        scale_long!(", ror #8"),
+        scale2_long!(", ror #8"),
         top!("r8", "r3", "62", "72"),
         top!("r9", "r4", "63", "73"),
         "lsr r6, r6, #8",
-        scale_long!(", ror #16"),
+        scale2_long!(", ror #16"),
         top!("r8", "r3", "64", "74"),
         top!("r9", "r4", "65", "75"),
         "lsr r6, r6, #8",
-        scale_long!(", ror #24"),
+        scale2_long!(", ror #24"),
         top!("r8", "r3", "66", "76"),
         top!("r9", "r4", "67", "77"),
         "ldr r7, [sp, #36]",
@@ -430,7 +471,7 @@ unsafe extern "C" fn scale_long(
         "sub r6, r2, r5, lsr #4",
         "and r5, r5, #15",
         "orr r5, r5, #16",
-        scale_long!(""),
+        scale2_long!(""),
         top!("r8", "r3", "68", "78"),
         top!("r9", "r4", "69", "79"),
         "b 3b",
@@ -451,17 +492,128 @@ unsafe extern "C" fn scale_long(
     )
 }
 
+/// Products of one query to scores; returns the largest. As [`scale_long`] otherwise.
+///
+/// # Safety
+/// As for [`scale_short`], with one product for each scale byte.
+#[unsafe(naked)]
+unsafe extern "C" fn scale1(
+    dots: *mut i32,
+    z: *const u8,
+    base: u32,
+    narrowing: u32,
+    fours: usize,
+    len: usize,
+) -> i32 {
+    // r0: dots; r1: z; r2: base; r3: the largest; r4: end in groups of four; r5: mantissas; r6: shifts; r7: a position's
+    // mantissa; r8, r9: scores; r10: half of a unit; r11, r12: half and bits of narrowing; lr: 1. The frame: 40 len, then
+    // end
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r4-r11, lr}}",
+        "ldrd r4, r5, [sp, #36]",
+        "add r4, r0, r4, lsl #2",
+        "add r5, r0, r5, lsl #2",
+        "str r5, [sp, #40]",
+        "mov r12, r3",
+        "mov lr, #1",
+        "lsl r11, lr, r12",
+        "lsr r11, r11, #1",
+        "mov r3, #0x80000000",
+        "cmp r0, r4",
+        "beq 3f",
+        ".balign 4",
+        "2:",
+        "ldr r5, [r1], #4",
+        "and r6, r5, #0xf0f0f0f0",
+        "sub r6, r2, r6, lsr #4",
+        "and r5, r5, #0x0f0f0f0f",
+        "orr r5, r5, #0x10101010",
+        "ldrd r8, r9, [r0]",
+        mantissa_and_half!(""),
+        scale_long!("r8"),
+        top!("r8", "r3", "60", "70"),
+        "lsr r6, r6, #8",
+        mantissa_and_half!(", ror #8"),
+        scale_long!("r9"),
+        top!("r9", "r3", "61", "71"),
+        "lsr r6, r6, #8",
+        "strd r8, r9, [r0], #8",
+        "ldrd r8, r9, [r0]",
+        mantissa_and_half!(", ror #16"),
+        scale_long!("r8"),
+        top!("r8", "r3", "62", "72"),
+        "lsr r6, r6, #8",
+        mantissa_and_half!(", ror #24"),
+        scale_long!("r9"),
+        top!("r9", "r3", "63", "73"),
+        "strd r8, r9, [r0], #8",
+        "cmp r0, r4",
+        "bne 2b",
+        "3:",
+        "ldr r4, [sp, #40]",
+        "cmp r0, r4",
+        "beq 5f",
+        "4:",
+        "ldrb r5, [r1], #1",
+        "sub r6, r2, r5, lsr #4",
+        "and r5, r5, #15",
+        "orr r5, r5, #16",
+        "ldr r8, [r0]",
+        mantissa_and_half!(""),
+        scale_long!("r8"),
+        top!("r8", "r3", "64", "74"),
+        "str r8, [r0], #4",
+        "cmp r0, r4",
+        "bne 4b",
+        "5:",
+        "mov r0, r3",
+        "pop {{r4-r11, pc}}",
+        new_top!("r8", "r3", "60", "70"),
+        new_top!("r9", "r3", "61", "71"),
+        new_top!("r8", "r3", "62", "72"),
+        new_top!("r9", "r3", "63", "73"),
+        new_top!("r8", "r3", "64", "74"),
+    )
+}
+
 /// A score in `$score` to a power, which `$sum` takes up. The table is at r3; lr is scratch.
 macro_rules! power {
     ($score:literal, $top:literal, $sum:literal) => {
         concat!(
-            "qsub ", $score, ", ", $top, ", ", $score, "\n",
-            "usat ", $score, ", #15, ", $score, "\n",
-            "ubfx lr, ", $score, ", #0, #10\n",
+            "qsub ",
+            $score,
+            ", ",
+            $top,
+            ", ",
+            $score,
+            "\n",
+            "usat ",
+            $score,
+            ", #15, ",
+            $score,
+            "\n",
+            "ubfx lr, ",
+            $score,
+            ", #0, #10\n",
             "ldrh lr, [r3, lr, lsl #1]\n",
-            "lsr ", $score, ", ", $score, ", #10\n",
-            "lsr ", $score, ", lr, ", $score, "\n",
-            "add ", $sum, ", ", $sum, ", ", $score, "\n",
+            "lsr ",
+            $score,
+            ", ",
+            $score,
+            ", #10\n",
+            "lsr ",
+            $score,
+            ", lr, ",
+            $score,
+            "\n",
+            "add ",
+            $sum,
+            ", ",
+            $sum,
+            ", ",
+            $score,
+            "\n",
         )
     };
 }
@@ -471,9 +623,15 @@ macro_rules! softmax1 {
     ($score:literal, $byte:literal) => {
         concat!(
             power!($score, "r4", "r5"),
-            "uxtb r12, r6", $byte, "\n",
+            "uxtb r12, r6",
+            $byte,
+            "\n",
             "lsl r12, r12, r7\n",
-            "smmulr ", $score, ", ", $score, ", r12\n",
+            "smmulr ",
+            $score,
+            ", ",
+            $score,
+            ", r12\n",
         )
     };
 }
@@ -543,12 +701,18 @@ macro_rules! softmax2 {
             "ldrd r10, r11, [r0], #8\n",
             power!("r10", "r4", "r6"),
             power!("r11", "r5", "r7"),
-            "uxtb r12, r8", $byte, "\n",
+            "uxtb r12, r8",
+            $byte,
+            "\n",
             "lsl r12, r12, r9\n",
             "smmulr r10, r10, r12\n",
             "smmulr r11, r11, r12\n",
-            "strh r10, ", $a, "\n",
-            "strh r11, ", $b, "\n",
+            "strh r10, ",
+            $a,
+            "\n",
+            "strh r11, ",
+            $b,
+            "\n",
         )
     };
 }

@@ -10,20 +10,26 @@ use core::arch::naked_asm;
 /// Puts two vectors of the same length into the order in which [`product_pair`] wants them: of every group of four
 /// elements of `a` and `b`, (a0, a2, b0, b2, a1, a3, b1, b3).
 ///
-/// `pair` holds twice as many elements, in whole groups of eight; where the vectors have fewer, they count as 0.
+/// `pair` holds twice as many elements, in whole groups of eight; what the vectors lack counts as 0.
 #[inline(never)]
 pub fn arrange_pair(a: &[i16], b: &[i16], pair: &mut [i16]) {
-    let group = |x: &[i16], at: usize| {
-        let mut group = [0; 4];
-        for (to, &from) in group.iter_mut().zip(x.get(at..).unwrap_or_default()) {
-            *to = from;
-        }
-        group
-    };
-    for (i, pair) in pair.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-        let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (group(a, 4 * i), group(b, 4 * i));
-        *pair = [a0, a2, b0, b2, a1, a3, b1, b3];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks(), b.as_chunks());
+    let mut pairs = pair.as_chunks_mut().0.iter_mut();
+    for ((a, b), pair) in a.iter().zip(b).zip(&mut pairs) {
+        arrange_group(a, b, pair);
     }
+    if let (false, Some(pair)) = (a_rest.is_empty(), pairs.next()) {
+        let (mut a, mut b) = ([0; 4], [0; 4]);
+        for ((a, b), (&a_rest, &b_rest)) in a.iter_mut().zip(&mut b).zip(a_rest.iter().zip(b_rest)) {
+            (*a, *b) = (a_rest, b_rest);
+        }
+        arrange_group(&a, &b, pair);
+    }
+}
+
+#[inline(always)]
+fn arrange_group(a: &[i16; 4], b: &[i16; 4], pair: &mut [i16; 8]) {
+    *pair = [a[0], a[2], b[0], b[2], a[1], a[3], b[1], b[3]];
 }
 
 /// Multiplies a matrix by two vectors: `y[2 * row]` becomes the sum over `column` of `weights[row * stride + column] *
@@ -90,13 +96,30 @@ fn singly(weights: &[i8], stride: usize, columns: usize, groups: &[[i16; 8]], y:
 macro_rules! row {
     ($load:literal, $a:literal, $b:literal) => {
         concat!(
-            $load, "\n",
+            $load,
+            "\n",
             "sxtb16 lr, r11\n",
-            "smlad ", $a, ", lr, r7, ", $a, "\n",
-            "smlad ", $b, ", lr, r8, ", $b, "\n",
+            "smlad ",
+            $a,
+            ", lr, r7, ",
+            $a,
+            "\n",
+            "smlad ",
+            $b,
+            ", lr, r8, ",
+            $b,
+            "\n",
             "sxtb16 r11, r11, ror #8\n",
-            "smlad ", $a, ", r11, r9, ", $a, "\n",
-            "smlad ", $b, ", r11, r10, ", $b, "\n",
+            "smlad ",
+            $a,
+            ", r11, r9, ",
+            $a,
+            "\n",
+            "smlad ",
+            $b,
+            ", r11, r10, ",
+            $b,
+            "\n",
         )
     };
 }
