@@ -3,7 +3,7 @@
 //! Scores are to base two: the rows of `Wq` carry the factor log2(e) / sqrt(head_dim), so that softmax is a
 //! sum of powers of two and needs no multiplication by a constant here.
 
-use crate::cache::{Cache, step};
+use crate::cache::Cache;
 use crate::fixed::EXP2_1024;
 use crate::format::align;
 use crate::kernel;
@@ -27,15 +27,10 @@ const FRACTION: i32 = 10;
 /// The most that scores are shifted by: what is lost beyond is less than their last bit.
 const MAX_SHIFT: i32 = 24;
 
-/// The bits that a dot product loses where a head is longer than 16: 5 bits of the key's mantissa must fit beside it.
-const fn narrowing(head_dim: usize) -> u32 {
-    ceil_log2(head_dim).saturating_sub(4)
-}
-
 /// The block shift of queries of this [`magnitude`](kernel::magnitude): to 14 bits, but tiny ones, whose scores are
 /// nothing, stay so small that no score is shifted by more than [`MAX_SHIFT`].
 pub fn query_shift(magnitude: u32, head_dim: usize, frac: i32) -> i32 {
-    block_shift(magnitude, BITS).max(2 * frac - narrowing(head_dim) as i32 - FRACTION - MAX_SHIFT)
+    block_shift(magnitude, BITS).max(2 * frac - kernel::narrowing(head_dim) as i32 - FRACTION - MAX_SHIFT)
 }
 
 /// Query heads that are worked on together, where they share keys and values.
@@ -44,9 +39,9 @@ pub const HEADS: usize = 2;
 /// The memory that attention works in.
 #[derive(Debug)]
 pub struct Scratch<'a> {
-    /// Scores, `[HEADS, seq_len]`.
+    /// Scores, then weighted sums: `[HEADS, align(max(seq_len, head_dim))]`.
     pub scores: &'a mut [i32],
-    /// Softmax weights, `[HEADS, align(seq_len)]`.
+    /// Queries, then softmax weights: as many.
     pub weights: &'a mut [i16],
 }
 
@@ -62,7 +57,7 @@ pub fn attend(
     frac: i32,
     (keys, values): (&Cache<'_>, &Cache<'_>),
     position: usize,
-    scratch: Scratch<'_>,
+    mut scratch: Scratch<'_>,
     out: &mut [i32],
 ) -> u32 {
     let mut size = 0;
@@ -77,19 +72,46 @@ pub fn attend(
         let (keys, key_scales, key_exponent) = keys.head(kv_head, position);
         let (values, value_scales, value_exponent) = values.head(kv_head, position);
         let units = Units::new(head_dim, 2 * frac - unit, key_exponent);
-        for (query, out) in queries.chunks_exact_mut(head_dim).zip(out.chunks_exact_mut(head_dim)) {
-            let (Some(scores), Some(weights)) =
-                (scratch.scores.get_mut(..len), scratch.weights.get_mut(..align(len)))
-            else {
-                return size;
-            };
-            kernel::arrange(query);
-            kernel::matvec_strided(keys, head_dim, query, scores);
-            let top = to_base_two(scores, key_scales, units);
-            let sum = softmax(scores, top, units.fraction, value_scales, value_exponent + 6 + long, weights);
-            kernel::arrange(weights);
-            kernel::matvec_strided(values, stride, weights, out);
-            size |= divide(out, sum, value_exponent, long);
+        let value_base = value_exponent + 6 + long;
+        let Scratch { scores, weights } = &mut scratch;
+        let pairs = queries.chunks_mut(2 * head_dim).zip(out.chunks_mut(2 * head_dim));
+        for (queries, out) in pairs {
+            if kernel::PAIRS && queries.len() == 2 * head_dim {
+                let (a, b) = queries.split_at(head_dim);
+                let pair = part(weights, 2 * align(head_dim));
+                kernel::arrange_pair(a, b, pair);
+                let tops = kernel::scores_pair(keys, head_dim, key_scales, pair, units.base, part(scores, 2 * len));
+                let weights = part(weights, 2 * align(len));
+                let sums = kernel::softmax_pair(
+                    &EXP2_1024,
+                    part(scores, 2 * align(len)),
+                    tops,
+                    units.fraction,
+                    value_scales,
+                    value_base,
+                    weights,
+                );
+                let totals = part(scores, 2 * head_dim);
+                kernel::product_pair(values, stride, align(len), weights, totals);
+                size |= divide_pair(totals, sums, value_exponent, long, out);
+            } else {
+                for (query, out) in queries.chunks_exact_mut(head_dim).zip(out.chunks_exact_mut(head_dim)) {
+                    kernel::arrange(query);
+                    let top = kernel::scores(keys, key_scales, query, units.base, part(scores, len));
+                    let weights = part(weights, align(len));
+                    let sum = kernel::softmax(
+                        &EXP2_1024,
+                        part(scores, align(len)),
+                        top,
+                        units.fraction,
+                        value_scales,
+                        value_base,
+                        weights,
+                    );
+                    kernel::matvec_strided(values, stride, weights, out);
+                    size |= divide(out, sum, value_exponent, long);
+                }
+            }
         }
     }
     size
@@ -98,8 +120,6 @@ pub fn attend(
 /// How dot products become scores.
 #[derive(Debug, Clone, Copy)]
 struct Units {
-    /// See [`narrowing`].
-    narrowing: u32,
     /// Fraction bits of the scores: at most [`FRACTION`] and as many as leave every shift to the right.
     fraction: u32,
     /// The shift to the right that makes a score, where the key's exponent is 0.
@@ -109,58 +129,11 @@ struct Units {
 impl Units {
     /// `frac` are the fraction bits of the dot products before the keys' steps, whose largest exponent is `largest`.
     fn new(head_dim: usize, frac: i32, largest: u32) -> Self {
-        let narrowing = narrowing(head_dim);
-        let whole = frac - narrowing as i32;
+        let whole = frac - kernel::narrowing(head_dim) as i32;
         let fraction = (whole - largest as i32).clamp(0, FRACTION);
         let base = (whole - fraction).clamp(largest as i32, MAX_SHIFT) as u32;
-        Self { narrowing, fraction: fraction as u32, base }
+        Self { fraction: fraction as u32, base }
     }
-}
-
-// The loops below stay functions of their own: inlined into one another they spill registers.
-
-/// Dot products of a query with int8 keys to logarithms to base two; returns the largest.
-#[inline(never)]
-fn to_base_two(scores: &mut [i32], scales: &[u8], units: Units) -> i32 {
-    let mut top = i32::MIN;
-    for (score, &scale) in scores.iter_mut().zip(scales) {
-        let (mantissa, exponent) = step(scale);
-        // At most 16 * 127 * 2^15 * 31 + 2^23 < 2^31.
-        *score = round_shift(round_shift(*score, units.narrowing) * mantissa, units.base - exponent);
-        top = top.max(*score);
-        keep_rolled();
-    }
-    top
-}
-
-/// Scores with these fraction bits to powers `2^(score - top)` in Q16; returns the sum of these. A power times the
-/// step of the value that it will multiply is the weight, with the largest exponent of those steps as 0 and 15 bits,
-/// less for long contexts: `base` says how many. Weights beyond the scores are 0.
-#[inline(never)]
-fn softmax(
-    scores: &[i32],
-    top: i32,
-    fraction: u32,
-    value_scales: &[u8],
-    base: u32,
-    weights: &mut [i16],
-) -> u32 {
-    let mut sum = 0u32;
-    let (weights, padding) = weights.split_at_mut_checked(scores.len()).unwrap_or_default();
-    padding.fill(0);
-    // 2^-31 is 0 in Q16: there is no need to look further down.
-    let (mask, end) = ((1u32 << fraction) - 1, (32 << fraction) - 1);
-    let left = FRACTION as u32 - fraction;
-    for ((weight, &score), &scale) in weights.iter_mut().zip(scores).zip(value_scales) {
-        let distance = (top.wrapping_sub(score) as u32).min(end);
-        let entry = EXP2_1024[((distance & mask) << left & 1023) as usize];
-        let power = u32::from(entry) >> (distance >> fraction & 31);
-        sum = sum.wrapping_add(power);
-        let (mantissa, exponent) = step(scale);
-        *weight = round_shift(power as i32 * mantissa, base - exponent) as i16;
-        keep_rolled();
-    }
-    sum
 }
 
 /// The bits that weights lose where more than 512 positions may be summed.
@@ -168,28 +141,69 @@ const fn long_context(seq_len: usize) -> u32 {
     ceil_log2(seq_len.div_ceil(512))
 }
 
-/// Sums of weight * value become averages: divided by the sum of the powers. `exponent` is the largest of
-/// the values' steps, `long` what the weights lost for a long context. Returns the magnitude of the averages.
-fn divide(sums: &mut [i32], sum: u32, exponent: u32, long: u32) -> u32 {
-    // A sum is at most sum * 2^(5 - 6) * 127 / 2^long: 15 bits after this shift; the reciprocal of the
-    // divisor's leading 16 bits has 15 bits too.
-    let length = bits(sum);
-    let narrowing = length.saturating_sub(9 + long);
-    let leading = if length >= 16 { sum >> (length - 16) } else { sum << (16 - length) };
-    let reciprocal = ((1u32 << 30) / leading.max(1)) as i32;
-    let place = 17u32.saturating_sub(exponent);
+/// Sums of weight * value become averages: divided by the sum of the powers.
+#[derive(Debug, Clone, Copy)]
+struct Divisor {
+    narrowing: u32,
+    reciprocal: i32,
+    place: u32,
+}
+
+impl Divisor {
+    /// `exponent` is the largest of the values' steps, `long` what the weights lost for a long context.
+    fn new(sum: u32, exponent: u32, long: u32) -> Self {
+        // A sum is at most sum * 2^(5 - 6) * 127 / 2^long: 15 bits after this shift; the reciprocal of the
+        // divisor's leading 16 bits has 15 bits too.
+        let length = bits(sum);
+        let leading = if length >= 16 { sum >> (length - 16) } else { sum << (16 - length) };
+        Self {
+            narrowing: length.saturating_sub(9 + long),
+            reciprocal: ((1u32 << 30) / leading.max(1)) as i32,
+            place: 17u32.saturating_sub(exponent),
+        }
+    }
+
+    #[inline(always)]
+    fn divide(self, total: i32) -> i32 {
+        round_shift(round_shift(total, self.narrowing) * self.reciprocal, self.place)
+    }
+}
+
+/// Totals of one head to averages, in place; returns their magnitude.
+fn divide(totals: &mut [i32], sum: u32, exponent: u32, long: u32) -> u32 {
+    let divisor = Divisor::new(sum, exponent, long);
     let mut size = 0;
-    for value in sums {
-        *value = round_shift(round_shift(*value, narrowing) * reciprocal, place);
-        size |= (*value ^ (*value >> 31)) as u32;
+    for total in totals {
+        *total = divisor.divide(*total);
+        size |= (*total ^ (*total >> 31)) as u32;
         keep_rolled();
     }
     size
 }
 
+/// Totals of two heads, by turns, to averages of one head after the other; returns their magnitude.
+fn divide_pair(totals: &[i32], sums: [u32; 2], exponent: u32, long: u32, out: &mut [i32]) -> u32 {
+    let mut size = 0;
+    for ((h, sum), out) in sums.into_iter().enumerate().zip(out.chunks_exact_mut((totals.len() / 2).max(1))) {
+        let divisor = Divisor::new(sum, exponent, long);
+        for (out, pair) in out.iter_mut().zip(totals.as_chunks::<2>().0) {
+            *out = divisor.divide(pair[h]);
+            size |= (*out ^ (*out >> 31)) as u32;
+            keep_rolled();
+        }
+    }
+    size
+}
+
+/// The first `n` elements of a region, which the workspace plan makes long enough.
+fn part<T>(region: &mut [T], n: usize) -> &mut [T] {
+    region.get_mut(..n).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::step;
 
     /// The definition, in floating point, over what the cache holds.
     fn exact(query: &[f64], keys: &[Vec<f64>], values: &[Vec<f64>]) -> Vec<f64> {

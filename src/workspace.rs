@@ -68,7 +68,8 @@ impl Plan {
         const fn max(a: usize, b: usize) -> usize {
             if a > b { a } else { b }
         }
-        let attention = config.dim + max(2 * config.kv_dim(), HEADS * config.seq_len);
+        let head = HEADS * align(max(config.seq_len, config.head_dim()));
+        let attention = config.dim + max(2 * config.kv_dim(), head);
         let mlp = config.hidden_dim * (1 + config.gated as usize);
         let heads = config.n_layers * config.n_kv_heads;
         let widest = max(config.dim, config.hidden_dim);
@@ -77,7 +78,7 @@ impl Plan {
             scratch: max(max(attention, mlp), config.vocab_size),
             operand: operand_len(widest),
             vector: align(widest),
-            weights: HEADS * align(config.seq_len),
+            weights: head,
             keys: heads * config.seq_len * config.head_dim(),
             values: heads * align(config.seq_len) * config.head_dim(),
             history: config.seq_len,

@@ -10,6 +10,7 @@ mod armv6m;
 #[cfg(thumbformer_kernel = "armv7m")]
 #[allow(unsafe_code)]
 mod armv7m;
+mod attention;
 #[cfg(thumbformer_kernel = "dsp")]
 #[allow(unsafe_code)]
 mod dsp;
@@ -61,11 +62,17 @@ use crate::format::{InputWidth, Layout};
 #[cfg(feature = "selftest")]
 pub use suite::{Failure, selftest};
 
+pub use attention::narrowing;
+#[cfg(not(thumbformer_kernel = "dsp"))]
+pub use attention::{arrange_pair, product_pair, scores, scores_pair, softmax, softmax_pair};
 #[cfg(thumbformer_kernel = "dsp")]
-pub use chosen::passes::{activate_gated, add, magnitude, peak, rescale, round, scale};
+pub use chosen::{
+    activate_gated, add, arrange_pair, magnitude, peak, product_pair, rescale, round, scale, scores, scores_pair,
+    softmax, softmax_pair,
+};
+pub use passes::{BlockShift, Gate, Openings, activate};
 #[cfg(not(thumbformer_kernel = "dsp"))]
 pub use passes::{activate_gated, add, magnitude, peak, rescale, round, scale};
-pub use passes::{BlockShift, Gate, Openings, activate};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
 /// `"rv32m"`.
@@ -77,6 +84,9 @@ pub const LAYOUT: Layout = match NAME.as_bytes() {
     b"armv7em-dsp" => Layout::Halves,
     _ => Layout::Rows,
 };
+
+/// Whether two query heads that share keys and values are faster together.
+pub const PAIRS: bool = cfg!(any(thumbformer_kernel = "dsp", thumbformer_kernel = "vector"));
 
 /// The weights of a matrix, in the order of the file.
 #[derive(Debug, Clone, Copy)]

@@ -8,15 +8,17 @@
 //! one, and there are no loops for the rest. Where the first round begins is a word of the frame, among those that one
 //! LDM brings back at the start of each block of rows, into pc.
 
-//mod attention;
-//mod pair;
-//mod rescale;
+mod attention;
+mod pair;
+mod passes;
+mod rescale;
 mod strided;
 mod tiles;
 
-//pub use attention::{scores, scores_pair, softmax, softmax_pair};
-//pub use pair::{arrange_pair, product_pair};
-//pub use rescale::{mul_w, rescale};
+pub use attention::{scores, scores_pair, softmax, softmax_pair};
+pub use pair::{arrange_pair, product_pair};
+pub use passes::{activate_gated, add, magnitude, peak, round, scale};
+pub use rescale::rescale;
 pub use strided::{add_weighted_rows, arrange, matvec_strided};
 pub use tiles::{operand_len, prepare, tiles};
 

@@ -137,7 +137,7 @@ macro_rules! row_by_4 {
     };
 }
 
-/// Eight columns of three rows.
+/// Eight columns of three rows: 28 instructions of four bytes.
 macro_rules! rows3_by_8 {
     () => {
         concat!(
@@ -165,9 +165,8 @@ unsafe extern "C" fn rows3(
     blocks: usize,
 ) {
     // r0, r1, r2: rows; r3: input; r4, r5, r6: sums; r7, r8: weights; r9: scratch; r10, r11, r12, lr: input words.
-    // The frame, whose first seven words one LDM brings back at the start of a block: 0 input, 4 8 12 zeros, 16 stride,
-    // 20 input end in groups of 32, 24 from a row's end to the next row, 28 input end in groups of 8, 32 input end,
-    // 36 y, 40 blocks left
+    // The frame: 0 input, 4 8 12 zeros, 16 where a block begins, 20 stride, 24 from a row's end to the next row, 28 input
+    // end, 32 where groups of 8 columns begin, 36 y, 40 blocks left
     naked_asm!(
         ".cpu cortex-m33",
         "push {{r4-r11, lr}}",
@@ -176,38 +175,44 @@ unsafe extern "C" fn rows3(
         "movs r4, #0",
         "strd r1, r4, [sp]",
         "strd r4, r4, [sp, #8]",
-        "bic r5, r3, #31",
-        "add r5, r1, r5, lsl #1",
-        "strd r7, r5, [sp, #16]",
         "sub r9, r7, r3",
-        "bic r5, r3, #7",
-        "add r5, r1, r5, lsl #1",
-        "strd r9, r5, [sp, #24]",
-        "add r6, r1, r3, lsl #1",
-        "strd r6, r2, [sp, #32]",
-        "str r8, [sp, #40]",
+        "strd r7, r9, [sp, #20]",
+        "strd r2, r8, [sp, #36]",
+        "add r5, r1, r3, lsl #1",
         "sub r2, r0, r9",
+        // columns / 8 groups; all but a multiple of four of them in the first round
+        "lsrs r6, r3, #3",
+        "ite ne",
+        "adrne r7, 3f",
+        "adreq r7, 4f",
+        "rsb r6, r6, #0",
+        "and r6, r6, #3",
+        "mov r8, #112",
+        "mla r7, r6, r8, r7",
+        "orr r7, r7, #1",
+        "strd r5, r7, [sp, #28]",
+        "lsls r6, r3, #29",
+        "it ne",
+        "adrne r7, 5f",
+        "orr r7, r7, #1",
+        "str r7, [sp, #16]",
         // a block of three rows, the first of them after the last row of the block before
         "2:",
-        "ldmia sp, {{r3-r9}}",
-        "add r0, r2, r9",
+        "ldrd r7, r8, [sp, #20]",
+        "add r0, r2, r8",
         "add r1, r0, r7",
         "add r2, r1, r7",
-        "cmp r3, r8",
-        "beq 5f",
-        // 32 columns
+        "ldmia sp, {{r3, r4, r5, r6, pc}}",
         ".balign 4",
         "3:",
         rows3_by_8!(),
         rows3_by_8!(),
         rows3_by_8!(),
         rows3_by_8!(),
-        "ldr r9, [sp, #20]",
+        "ldr r9, [sp, #28]",
         "cmp r3, r9",
         "bne 3b",
-        "ldr r9, [sp, #32]",
-        "cmp r3, r9",
-        "bne 5f",
+        ".balign 4",
         "4:",
         "ldrd r7, r8, [sp, #36]",
         "stmia r7!, {{r4-r6}}",
@@ -216,25 +221,14 @@ unsafe extern "C" fn rows3(
         "bne 2b",
         "add sp, #44",
         "pop {{r4-r11, pc}}",
-        // what is left of a row after the groups of 32: first groups of 8, then one of 4
+        // four columns come before the groups of 8
+        ".balign 4",
         "5:",
-        "ldr r9, [sp, #28]",
-        "cmp r3, r9",
-        "beq 7f",
-        "6:",
-        rows3_by_8!(),
-        "ldr r9, [sp, #28]",
-        "cmp r3, r9",
-        "bne 6b",
-        "ldr r9, [sp, #32]",
-        "cmp r3, r9",
-        "beq 4b",
-        "7:",
         "ldrd r10, r11, [r3], #8",
         row_by_4!("r0", "r4"),
         row_by_4!("r1", "r5"),
         row_by_4!("r2", "r6"),
-        "b 4b",
+        "ldr pc, [sp, #32]",
     )
 }
 

@@ -16,12 +16,15 @@ use core::arch::naked_asm;
 /// Columns whose sums fit an `i32` 256-fold: 512 * 128 * 127 * 256 < 2^31.
 const PART: usize = 512;
 
-/// See [`super::super::operand_len`].
+/// Words of an operand for `columns` columns.
 pub const fn operand_len(columns: usize) -> usize {
     2 * columns.div_ceil(4) + columns.div_ceil(PART)
 }
 
-/// See [`super::super::prepare`].
+/// Puts an input vector, in its natural order, into the form that [`tiles`] wants.
+///
+/// Does nothing where `operand` has fewer than [`operand_len`] words. The fast path needs `x` at a multiple of four
+/// bytes.
 pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
     let Some(operand) = operand.get_mut(..operand_len(x.len())) else {
         return;
@@ -42,7 +45,15 @@ pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
     }
 }
 
-/// See [`super::super::tiles`].
+/// Multiplies a matrix in tiles by a vector: `y[row]` becomes 2^k times the sum over `column` of weight times input.
+/// Returns k, which is 8 for up to 512 columns of [`InputWidth::A8`] and 0 otherwise.
+///
+/// - `tiles`: blocks of four rows, each `columns / 4` tiles, rounded up
+/// - `operand`: what [`prepare`] makes of `columns` elements with the same width
+/// - `y`: one sum for each row
+///
+/// Where there are fewer tiles than `y` has rows, the other elements stay as they are; where `operand` is too short, all
+/// of them.
 pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) -> u32 {
     if columns == 0 {
         y.fill(0);
@@ -114,13 +125,8 @@ fn spread_singly(x: &[i16], words: &mut [u32], spread: Spread, mut sum: i32) -> 
 struct Group([i16; 4]);
 
 /// `blocks` blocks of 4 rows times one part of an operand; `groups` groups of four columns.
-type Blocks = unsafe extern "C" fn(
-    tiles: *const u32,
-    operand: *const u32,
-    y: *mut i32,
-    groups: usize,
-    blocks: usize,
-);
+type Blocks =
+    unsafe extern "C" fn(tiles: *const u32, operand: *const u32, y: *mut i32, groups: usize, blocks: usize);
 
 /// All rows of a matrix whose operand is one part.
 fn product(tiles: &[u32], columns: usize, operand: &[u32], y: &mut [i32], kernel: Blocks) {
@@ -165,11 +171,35 @@ fn add_parts(tiles: &[u32], columns: usize, operand: &[u32], y: &mut [i32]) {
 macro_rules! spread_group_a8 {
     ($scratch:literal, $low:literal, $high:literal) => {
         concat!(
-            "lsl ", $scratch, ", ", $low, ", #8\n",
-            "pkhbt ", $scratch, ", ", $scratch, ", ", $high, ", lsl #24\n",
-            "pkhtb ", $low, ", ", $high, ", ", $low, ", asr #16\n",
-            "ssub16 ", $high, ", ", $scratch, ", ", $low, "\n",
-            "smlad r3, ", $scratch, ", r12, r3\n",
+            "lsl ",
+            $scratch,
+            ", ",
+            $low,
+            ", #8\n",
+            "pkhbt ",
+            $scratch,
+            ", ",
+            $scratch,
+            ", ",
+            $high,
+            ", lsl #24\n",
+            "pkhtb ",
+            $low,
+            ", ",
+            $high,
+            ", ",
+            $low,
+            ", asr #16\n",
+            "ssub16 ",
+            $high,
+            ", ",
+            $scratch,
+            ", ",
+            $low,
+            "\n",
+            "smlad r3, ",
+            $scratch,
+            ", r12, r3\n",
         )
     };
 }
@@ -178,9 +208,23 @@ macro_rules! spread_group_a8 {
 macro_rules! spread_group_a16 {
     ($even:literal, $low:literal, $high:literal) => {
         concat!(
-            "pkhbt ", $even, ", ", $low, ", ", $high, ", lsl #16\n",
-            "pkhtb ", $high, ", ", $high, ", ", $low, ", asr #16\n",
-            "smlad r3, ", $even, ", r12, r3\n",
+            "pkhbt ",
+            $even,
+            ", ",
+            $low,
+            ", ",
+            $high,
+            ", lsl #16\n",
+            "pkhtb ",
+            $high,
+            ", ",
+            $high,
+            ", ",
+            $low,
+            ", asr #16\n",
+            "smlad r3, ",
+            $even,
+            ", r12, r3\n",
         )
     };
 }
@@ -232,18 +276,34 @@ macro_rules! tile_a8 {
     ($odd:literal, $even:literal) => {
         concat!(
             "ldmia r0!, {{r7, r8, r9, r10}}\n",
-            "smlad r3, r7, ", $odd, ", r3\n",
+            "smlad r3, r7, ",
+            $odd,
+            ", r3\n",
             "uxtb16 r7, r7\n",
-            "smlad r4, r8, ", $odd, ", r4\n",
+            "smlad r4, r8, ",
+            $odd,
+            ", r4\n",
             "uxtb16 r8, r8\n",
-            "smlad r5, r9, ", $odd, ", r5\n",
+            "smlad r5, r9, ",
+            $odd,
+            ", r5\n",
             "uxtb16 r9, r9\n",
-            "smlad r6, r10, ", $odd, ", r6\n",
+            "smlad r6, r10, ",
+            $odd,
+            ", r6\n",
             "uxtb16 r10, r10\n",
-            "smlad r3, r7, ", $even, ", r3\n",
-            "smlad r4, r8, ", $even, ", r4\n",
-            "smlad r5, r9, ", $even, ", r5\n",
-            "smlad r6, r10, ", $even, ", r6\n",
+            "smlad r3, r7, ",
+            $even,
+            ", r3\n",
+            "smlad r4, r8, ",
+            $even,
+            ", r4\n",
+            "smlad r5, r9, ",
+            $even,
+            ", r5\n",
+            "smlad r6, r10, ",
+            $even,
+            ", r6\n",
         )
     };
 }
@@ -261,13 +321,7 @@ macro_rules! tiles2_a8 {
 /// `tiles` points to blocks * groups tiles, `operand` to 1 + 2 * groups words, `y` to room for 4 * blocks sums; groups
 /// and blocks are not 0.
 #[unsafe(naked)]
-unsafe extern "C" fn a8(
-    tiles: *const u32,
-    operand: *const u32,
-    y: *mut i32,
-    groups: usize,
-    blocks: usize,
-) {
+unsafe extern "C" fn a8(tiles: *const u32, operand: *const u32, y: *mut i32, groups: usize, blocks: usize) {
     // r0: tiles; r1: operand; r3 to r6: sums; r7 to r10: weights; r2, r11, r12, lr: the operand's words.
     // The frame: 0 operand, 4 8 12 16 the sums' start, 20 where a block begins, 24 operand's end, 28 y, 32 blocks left,
     // 36 where pairs of tiles begin
@@ -331,10 +385,26 @@ unsafe extern "C" fn a8(
 macro_rules! row_a16 {
     ($weights:literal, $sum:literal) => {
         concat!(
-            "uxtb16 lr, ", $weights, "\n",
-            "smlad ", $sum, ", lr, r11, ", $sum, "\n",
-            "sxtb16 ", $weights, ", ", $weights, ", ror #8\n",
-            "smlad ", $sum, ", ", $weights, ", r12, ", $sum, "\n",
+            "uxtb16 lr, ",
+            $weights,
+            "\n",
+            "smlad ",
+            $sum,
+            ", lr, r11, ",
+            $sum,
+            "\n",
+            "sxtb16 ",
+            $weights,
+            ", ",
+            $weights,
+            ", ror #8\n",
+            "smlad ",
+            $sum,
+            ", ",
+            $weights,
+            ", r12, ",
+            $sum,
+            "\n",
         )
     };
 }
@@ -358,13 +428,7 @@ macro_rules! tile_a16 {
 /// # Safety
 /// As for [`a8`].
 #[unsafe(naked)]
-unsafe extern "C" fn a16(
-    tiles: *const u32,
-    operand: *const u32,
-    y: *mut i32,
-    groups: usize,
-    blocks: usize,
-) {
+unsafe extern "C" fn a16(tiles: *const u32, operand: *const u32, y: *mut i32, groups: usize, blocks: usize) {
     // r0: tiles; r1: operand; r2: its end; r3 to r6: sums; r7 to r10: weights; r11, r12: the operand's words; lr:
     // scratch. The frame: 0 operand, 4 its end, 8 12 16 20 the sums' start, 24 where a block begins, 28 y, 32 blocks left
     naked_asm!(
