@@ -10,14 +10,12 @@ use crate::kernel;
 use crate::shift::{bits, ceil_log2, keep_rolled, round_shift};
 use crate::vector::{BITS, block_shift};
 
-/// Rotates the pairs `(2i, 2i+1)` of each head in place (Su et al. 2021, eq. 34). `table` is the row of a position:
-/// cosine and sine of each pair in Q14.
-pub fn rotate(x: &mut [i16], table: &[i16]) {
-    for head in x.chunks_exact_mut(table.len().max(2)) {
-        for (pair, turn) in head.as_chunks_mut::<2>().0.iter_mut().zip(table.as_chunks::<2>().0) {
-            let [a, b] = pair.map(i32::from);
-            let [cos, sin] = turn.map(i32::from);
-            *pair = [round_shift(a * cos - b * sin, 14) as i16, round_shift(a * sin + b * cos, 14) as i16];
+/// Rotates the pairs `(2i, 2i+1)` of each head in place (Su et al. 2021, eq. 34). `turns` is the row of a position:
+/// cosine and sine of each pair in Q14; none where positions are learned.
+pub fn rotate(x: &mut [i16], turns: &[i16]) {
+    if !turns.is_empty() {
+        for head in x.chunks_exact_mut(turns.len()) {
+            kernel::rotate(head, turns);
         }
     }
 }

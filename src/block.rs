@@ -43,15 +43,16 @@ pub fn attention(model: &Model<'_>, layer: usize, position: usize, memory: &mut 
     let turns = model.rope(position); // [head_dim / 2, 2]
     let (mut keys, mut values) = cache.block(layer);
     let unit = block_shift(v_size, BITS);
-    round_all(v, unit, vector);
-    values.store(position, split(vector, kv_dim).0, unit);
+    let (heads, _) = split(vector, kv_dim);
+    round_all(v, unit, heads);
+    values.store(position, heads, unit);
     let unit = block_shift(k_size, BITS);
-    round_all(k, unit, vector);
-    rotate(split(vector, kv_dim).0, turns);
-    keys.store(position, split(vector, kv_dim).0, unit);
+    round_all(k, unit, heads);
+    rotate(heads, turns);
+    keys.store(position, heads, unit);
     let unit = query_shift(q_size, config.head_dim(), frac);
-    round_all(q, unit, vector);
     let (queries, _) = split(vector, dim);
+    round_all(q, unit, queries);
     rotate(queries, turns);
 
     let (out, scores) = split(scratch, dim); // [n_heads, head_dim], [HEADS, seq_len]

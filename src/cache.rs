@@ -4,6 +4,7 @@
 //! for the sum over positions: both are matrix-vector products with contiguous rows.
 
 use crate::format::align;
+use crate::kernel;
 use crate::shift::{bits, keep_rolled, round_shift};
 
 /// Keys (or values) of all heads and positions of one block.
@@ -150,14 +151,13 @@ impl Cache<'_> {
 /// Rounds one head to int8 with the smallest step that holds its peak; returns the step's byte.
 #[inline(always)]
 fn store_head<'e>(values: &[i16], unit: i32, elements: impl Iterator<Item = &'e mut i8>) -> u8 {
-    let peak = values.iter().fold(0, |m, v| m.max(u32::from(v.unsigned_abs())));
-    let scale = step_for(peak, unit);
+    let scale = step_for(kernel::peak(values), unit);
     let exponent = i32::from(scale >> 4);
     let reciprocal = RECIPROCAL.get((scale & 15) as usize).map_or(0, |&r| i32::from(r));
     // The product is at most 2^30: from a shift by 31 on the result is 0.
     let s = (19 + exponent - unit).clamp(1, 31) as u32;
     for (q, &v) in elements.zip(values) {
-        *q = round_shift(i32::from(v) * reciprocal, s).clamp(-127, 127) as i8;
+        *q = round_shift(i32::from(v) * reciprocal, s).clamp(-128, 127) as i8;
         keep_rolled();
     }
     scale

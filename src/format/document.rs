@@ -102,8 +102,8 @@ fn refusals() -> String {
     let all = [
         FormatError::Truncated { need: 96, have: 12 },
         FormatError::BadMagic { found: *b"GGUF" },
-        FormatError::UnsupportedVersion { found: 2, wanted: super::VERSION },
-        FormatError::UnsupportedNumerics { found: 2, wanted: super::NUMERICS },
+        FormatError::UnsupportedVersion { found: 1, wanted: super::VERSION },
+        FormatError::UnsupportedNumerics { found: 1, wanted: super::NUMERICS },
         FormatError::UnsupportedFeatures { bits: 1 },
         FormatError::TrailingBytes { expected: 4096, have: 4100 },
         FormatError::BadConfig { field: "dim", found: 0 },

@@ -67,12 +67,12 @@ pub use attention::narrowing;
 pub use attention::{arrange_pair, product_pair, scores, scores_pair, softmax, softmax_pair};
 #[cfg(thumbformer_kernel = "dsp")]
 pub use chosen::{
-    activate_gated, add, arrange_pair, magnitude, peak, product_pair, rescale, round, scale, scores, scores_pair,
-    softmax, softmax_pair,
+    activate_gated, add, arrange_pair, magnitude, peak, product_pair, rescale, rotate, round, scale, scores,
+    scores_pair, softmax, softmax_pair,
 };
 pub use passes::{BlockShift, Gate, Openings, activate};
 #[cfg(not(thumbformer_kernel = "dsp"))]
-pub use passes::{activate_gated, add, magnitude, peak, rescale, round, scale};
+pub use passes::{activate_gated, add, magnitude, peak, rescale, rotate, round, scale};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
 /// `"rv32m"`.

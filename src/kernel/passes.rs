@@ -59,6 +59,18 @@ pub fn scale(q: &mut [i16], factor: i32) {
     }
 }
 
+/// Rotates the pairs `(2i, 2i+1)` in place by the pairs (cosine, sine) in `turns`, Q14, rounded half up: the low 16 bits of
+/// the result.
+#[inline(never)]
+pub fn rotate(x: &mut [i16], turns: &[i16]) {
+    for (pair, turn) in x.as_chunks_mut::<2>().0.iter_mut().zip(turns.as_chunks::<2>().0) {
+        let [a, b] = pair.map(i32::from);
+        let [cos, sin] = turn.map(i32::from);
+        *pair = [round_shift(a * cos - b * sin, 14) as i16, round_shift(a * sin + b * cos, 14) as i16];
+        keep_rolled();
+    }
+}
+
 /// `sums += values`, saturated; returns the [`magnitude`] of the sums.
 #[inline(never)]
 pub fn add(sums: &mut [i32], values: &[i32]) -> u32 {

@@ -160,6 +160,47 @@ unsafe extern "C" fn scale4(q: *mut i16, fours: usize, factor: i32) {
     )
 }
 
+/// See [`passes::rotate`].
+pub fn rotate(x: &mut [i16], turns: &[i16]) {
+    let fours = x.len().min(turns.len()) / 4;
+    if fours == 0 || !(x.as_ptr().addr() | turns.as_ptr().addr()).is_multiple_of(4) {
+        return passes::rotate(x, turns);
+    }
+    // SAFETY: as above; both slices start at words and have so many groups of four.
+    unsafe { rotate2(x.as_mut_ptr(), turns.as_ptr(), fours) };
+    if let (Some(x), Some(turns)) = (x.get_mut(fours * 4..), turns.get(fours * 4..)) {
+        passes::rotate(x, turns);
+    }
+}
+
+/// Two pairs a step.
+///
+/// # Safety
+/// `x` and `turns` start at words and point to `fours` groups of four, more than none.
+#[unsafe(naked)]
+unsafe extern "C" fn rotate2(x: *mut i16, turns: *const i16, fours: usize) {
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r4-r7, lr}}",
+        "mov r12, #8192",
+        "2:",
+        "ldrd r3, r4, [r0]",
+        "ldrd r5, r6, [r1], #8",
+        "smlsd r7, r3, r5, r12",
+        "smladx r3, r3, r5, r12",
+        "lsrs r7, r7, #14",
+        "pkhbt r3, r7, r3, lsl #2",
+        "smlsd r7, r4, r6, r12",
+        "smladx r4, r4, r6, r12",
+        "lsrs r7, r7, #14",
+        "pkhbt r4, r7, r4, lsl #2",
+        "strd r3, r4, [r0], #8",
+        "subs r2, #1",
+        "bne 2b",
+        "pop {{r4-r7, pc}}",
+    )
+}
+
 /// See [`passes::add`].
 pub fn add(sums: &mut [i32], values: &[i32]) -> u32 {
     let len = sums.len().min(values.len());
