@@ -60,14 +60,14 @@ impl Decoder {
         let (frac, head_dim) = (file.frac, file.head_dim());
         let wq = file.tensor(kind::WQ, layer);
         let x = norm(file, tables, file.tensor(kind::ATTENTION_NORM, layer), hidden, wq.width);
-        let heads = |kind| Heads::new(&file.tensor(kind, layer).times(&x, frac));
+        let outputs = |kind| file.tensor(kind, layer).times(&x, frac);
         let turned = |heads: Heads| match file.rotary {
             true => heads.rotate(&file.tensor(kind::ROPE_TABLE, 0).rows[position]),
             false => heads,
         };
-        let queries = turned(heads(kind::WQ));
-        let keys = turned(heads(kind::WK));
-        let values = heads(kind::WV);
+        let queries = turned(Heads::queries(&outputs(kind::WQ), frac, head_dim));
+        let keys = turned(Heads::new(&outputs(kind::WK)));
+        let values = Heads::new(&outputs(kind::WV));
         let layer_index = usize::from(layer);
         let (key_rows, value_rows) = (&mut self.keys[layer_index], &mut self.values[layer_index]);
         for kv_head in 0..file.n_kv_heads {
