@@ -34,7 +34,8 @@ impl Heads {
             let (a, b) = (pair[0], pair[1]);
             let (c, s) = (turns[2 * i % turns.len()], turns[(2 * i + 1) % turns.len()]);
             let turned = [a * c - b * s, a * s + b * c].map(|v| round_shift(within(pow2(30), v), 14));
-            if c * c + s * s <= pow2(28) {
+            // As those of a rotation, rounded.
+            if c.abs() + s.abs() <= 23_171 {
                 within(23_171, peak(&turned));
             }
             x.extend(turned.map(low_16_bits));

@@ -1,6 +1,6 @@
 //! Section 9: a token's way through the model.
 
-use crate::arithmetic::{Int, sat};
+use crate::arithmetic::{Int, pow2, sat};
 use crate::attention::{Heads, Row, attend};
 use crate::file::{File, kind};
 use crate::mlp;
@@ -13,6 +13,8 @@ pub struct Decoder {
     pub file: File,
     pub tables: Tables,
     pub history: Vec<u16>,
+    /// Blocks that left a token near the limits.
+    pub saturations: u32,
     /// `[layer][kv_head][position]`.
     keys: Vec<Vec<Vec<Row>>>,
     values: Vec<Vec<Vec<Row>>>,
@@ -23,7 +25,7 @@ impl Decoder {
         let file = File::read(bytes);
         let empty = vec![vec![Vec::new(); file.n_kv_heads]; usize::from(file.n_layers)];
         let (keys, values) = (empty.clone(), empty);
-        Self { file, tables: Tables::new(), history: Vec::new(), keys, values }
+        Self { file, tables: Tables::new(), history: Vec::new(), saturations: 0, keys, values }
     }
 
     /// Forgets all tokens.
@@ -48,6 +50,7 @@ impl Decoder {
             add(&mut hidden, &y);
             let y = self.mlp(layer, &hidden);
             add(&mut hidden, &y);
+            self.saturations += u32::from(hidden.iter().any(|h| !(-pow2(30)..pow2(30)).contains(h)));
         }
         self.history.push(token);
         let head = self.file.tensor(kind::HEAD, 0);
