@@ -134,6 +134,16 @@ fn wide_vectors() {
     }
 }
 
+/// Elements that are exactly `2^b` in magnitude are not cut to fewer bits than they need.
+#[test]
+fn wide_vectors_at_their_bounds() {
+    for seed in 0..40 {
+        let random = &mut Random(2000 + seed);
+        let config = Config { dim: 516, hidden_dim: 5, n_heads: 6, seq_len: 2, ..narrow() };
+        read(&file(random, Style::Hostile, config), random, 2);
+    }
+}
+
 #[test]
 fn windows_of_more_than_512_positions() {
     for (seed, seq_len) in [(1, 513), (2, 1100), (3, 32_768)] {
