@@ -131,8 +131,8 @@ fn tiles(data: &[u8], rows: usize, cols: usize, weight: fn(u8, usize) -> Int) ->
     for four_rows in matrix.chunks_mut(4) {
         for first_column in (0..padded(cols)).step_by(4) {
             for row in &mut *four_rows {
-                for column in first_column..first_column + 4 {
-                    row[column] = weight(*bytes.next().unwrap(), column);
+                for (column, element) in row.iter_mut().enumerate().skip(first_column).take(4) {
+                    *element = weight(*bytes.next().unwrap(), column);
                 }
             }
         }
