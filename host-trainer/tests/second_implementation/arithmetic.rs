@@ -77,18 +77,38 @@ pub fn peak(values: &[Int]) -> Int {
     values.iter().map(|v| v.abs()).max().unwrap()
 }
 
-/// `B` of the document, by its definition.
-pub fn block_shift(peak: Int, b: Int) -> Int {
-    let fits = |s: Int| {
-        let shifted = if s >= 0 { round_shift(peak, s) } else { peak * pow2(-s) };
-        shifted < pow2(b)
+/// The `bits(M)` of a vector of i32.
+pub fn block_bits(values: &[Int]) -> Int {
+    let largest = values.iter().map(|&v| if i32_range(v) < 0 { -1 - v } else { v }).max().unwrap();
+    let or = values.iter().fold(0, |or, &v| or | if v < 0 { -1 - v } else { v });
+    assert_eq!(bits(largest), bits(or));
+    bits(largest)
+}
+
+/// `B` of the document, and the vector shifted by it.
+pub fn block(values: &[Int], b: Int) -> (Int, Vec<Int>) {
+    let s = block_bits(values) - b;
+    assert!((-14..=22).contains(&s), "a block shift of {s}");
+    let shifted = |&v: &Int| {
+        if s < 0 {
+            i32_range(v * pow2(-s)); // nothing saturates
+        }
+        within(pow2(b), shift(v, s))
     };
-    if peak == 0 { 0 } else { (-14..=22).find(|&s| fits(s)).unwrap() }
+    (s, values.iter().map(shifted).collect())
+}
+
+/// `V` of the document.
+pub fn multiply_high(a: Int, b: Int) -> Int {
+    assert!(i16::try_from(b).is_ok(), "{b} is no int16");
+    floor_div(within(pow2(47), i32_range(a) * b), pow2(16))
 }
 
 /// `A` of the document.
 pub fn a16_bits(n: Int) -> Int {
-    15 - clog2(ceil_div(n, 512))
+    let b = 14 - clog2(ceil_div(n, 512));
+    assert!((9..=14).contains(&b));
+    b
 }
 
 pub fn isqrt(n: Int) -> Int {

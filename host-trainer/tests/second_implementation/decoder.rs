@@ -1,6 +1,6 @@
 //! Section 9: a token's way through the model.
 
-use crate::arithmetic::{Int, sat};
+use crate::arithmetic::{Int, pow2, sat};
 use crate::attention::{Heads, Row, attend};
 use crate::file::{File, kind};
 use crate::mlp;
@@ -13,6 +13,8 @@ pub struct Decoder {
     pub file: File,
     pub tables: Tables,
     pub history: Vec<u16>,
+    /// Blocks that left a token near the limits.
+    pub saturations: u32,
     /// `[layer][kv_head][position]`.
     keys: Vec<Vec<Vec<Row>>>,
     values: Vec<Vec<Vec<Row>>>,
@@ -23,7 +25,7 @@ impl Decoder {
         let file = File::read(bytes);
         let empty = vec![vec![Vec::new(); file.n_kv_heads]; usize::from(file.n_layers)];
         let (keys, values) = (empty.clone(), empty);
-        Self { file, tables: Tables::new(), history: Vec::new(), keys, values }
+        Self { file, tables: Tables::new(), history: Vec::new(), saturations: 0, keys, values }
     }
 
     /// Forgets all tokens.
@@ -48,6 +50,7 @@ impl Decoder {
             add(&mut hidden, &y);
             let y = self.mlp(layer, &hidden);
             add(&mut hidden, &y);
+            self.saturations += u32::from(hidden.iter().any(|h| !(-pow2(30)..pow2(30)).contains(h)));
         }
         self.history.push(token);
         let head = self.file.tensor(kind::HEAD, 0);
@@ -60,14 +63,14 @@ impl Decoder {
         let (frac, head_dim) = (file.frac, file.head_dim());
         let wq = file.tensor(kind::WQ, layer);
         let x = norm(file, tables, file.tensor(kind::ATTENTION_NORM, layer), hidden, wq.width);
-        let heads = |kind| Heads::new(&file.tensor(kind, layer).times(&x, frac));
+        let outputs = |kind| file.tensor(kind, layer).times(&x, frac);
         let turned = |heads: Heads| match file.rotary {
             true => heads.rotate(&file.tensor(kind::ROPE_TABLE, 0).rows[position]),
             false => heads,
         };
-        let queries = turned(heads(kind::WQ));
-        let keys = turned(heads(kind::WK));
-        let values = heads(kind::WV);
+        let queries = turned(Heads::queries(&outputs(kind::WQ), frac, head_dim));
+        let keys = turned(Heads::new(&outputs(kind::WK)));
+        let values = Heads::new(&outputs(kind::WV));
         let layer_index = usize::from(layer);
         let (key_rows, value_rows) = (&mut self.keys[layer_index], &mut self.values[layer_index]);
         for kv_head in 0..file.n_kv_heads {

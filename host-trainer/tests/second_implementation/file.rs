@@ -42,7 +42,7 @@ pub struct Tensor {
     /// Of the input: 8 or 16.
     pub width: u8,
     pub exponent: Int,
-    /// The bits of an f16 per row.
+    /// An int16 per row.
     pub scales: Vec<Int>,
     /// Zero where there are none.
     pub bias: Vec<Int>,
@@ -54,7 +54,7 @@ impl File {
     pub fn read(bytes: &[u8]) -> Self {
         let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
         let number = |at: usize| word(at) as usize;
-        assert_eq!(&bytes[..8], b"THMB\x01\0\x01\0");
+        assert_eq!(&bytes[..8], b"THMB\x02\0\x02\0");
         assert_eq!(number(12), bytes.len());
         let (n_tensors, directory) = (number(64), number(68));
         let entries = bytes[directory..].chunks(32).take(n_tensors);
@@ -88,33 +88,57 @@ impl Tensor {
         let number = |at: usize| u32::from_le_bytes(entry[at..at + 4].try_into().unwrap()) as usize;
         let (rows, cols) = (number(8), number(12));
         let (data, scales, bias) = (&file[number(16)..], &file[number(20)..], number(24));
-        let half = |at: usize, from: &[u8]| [from[2 * at], from[2 * at + 1]];
+        let int16 = |at: usize, from: &[u8]| Int::from(i16::from_le_bytes([from[2 * at], from[2 * at + 1]]));
         let matrix = entry[2] == 1;
-        let element = |r: usize, c: usize| match entry[2] {
-            0 => 0,
-            1 => Int::from(data[r * cols.next_multiple_of(4) + c] as i8),
-            2 => Int::from(i16::from_le_bytes(half(r * cols + c, data))),
-            other => panic!("type {other}"),
+        let elements = match (entry[2], entry[3]) {
+            (0, 0) => vec![vec![0; cols]; rows],
+            (1, 0) => data.chunks(padded(cols)).take(rows).map(|row| signed(&row[..cols])).collect(),
+            (1, 1) => tiles(data, rows, cols, |byte, _| Int::from(byte) - 128),
+            (1, 2) => tiles(data, rows, cols, |byte, column| match column % 2 {
+                0 => Int::from(byte) - 128,
+                _ => Int::from(byte as i8),
+            }),
+            (2, 0) => (0..rows).map(|r| (0..cols).map(|c| int16(r * cols + c, data)).collect()).collect(),
+            other => panic!("type and layout {other:?}"),
         };
         let bias_of = |r: usize| match bias {
             0 => 0,
             at => Int::from(i32::from_le_bytes(file[at + 4 * r..at + 4 * r + 4].try_into().unwrap())),
         };
         Self {
-            rows: (0..rows).map(|r| (0..cols).map(|c| element(r, c)).collect()).collect(),
+            rows: elements,
             width: entry[4],
             exponent: Int::from(entry[5] as i8),
-            scales: (0..if matrix { rows } else { 0 })
-                .map(|r| Int::from(u16::from_le_bytes(half(r, scales))))
-                .collect(),
+            scales: (0..if matrix { rows } else { 0 }).map(|r| int16(r, scales)).collect(),
             bias: (0..rows).map(bias_of).collect(),
             folded: entry[2] == 0,
         }
     }
+}
 
-    /// Mantissa and exponent of a row's scale, without the tensor's exponent.
-    pub fn scale(&self, row: usize) -> (Int, Int) {
-        let h = self.scales[row];
-        (1024 + h % 1024, (h / 1024) % 32 - 25)
+fn padded(n: usize) -> usize {
+    n.div_ceil(4) * 4
+}
+
+fn signed(bytes: &[u8]) -> Vec<Int> {
+    bytes.iter().map(|&byte| Int::from(byte as i8)).collect()
+}
+
+/// Takes the bytes in their order and puts each where it belongs; `weight` is of a byte and its column.
+fn tiles(data: &[u8], rows: usize, cols: usize, weight: fn(u8, usize) -> Int) -> Vec<Vec<Int>> {
+    let mut matrix = vec![vec![0; padded(cols)]; padded(rows)];
+    let mut bytes = data.iter();
+    for four_rows in matrix.chunks_mut(4) {
+        for first_column in (0..padded(cols)).step_by(4) {
+            for row in &mut *four_rows {
+                for (column, element) in row.iter_mut().enumerate().skip(first_column).take(4) {
+                    *element = weight(*bytes.next().unwrap(), column);
+                }
+            }
+        }
     }
+    // What pads takes no part.
+    matrix.truncate(rows);
+    matrix.iter_mut().for_each(|row| row.truncate(cols));
+    matrix
 }

@@ -1,23 +1,27 @@
 //! Section 8: the hidden vector of the MLP.
 
-use crate::arithmetic::{Int, block_shift, peak, pow2, round_shift, shift, within};
+use crate::arithmetic::{
+    Int, block, block_bits, floor_div, i32_range, multiply_high, pow2, round_shift, within,
+};
 use crate::tables::Tables;
 
-/// The opening for `x` with `frac` fraction bits, Q15.
-fn open(tables: &Tables, activation: u8, x: Int, frac: Int) -> Int {
+/// `open` for a magnitude with so many fraction bits, Q15.
+fn open(tables: &Tables, activation: u8, magnitude: Int, fraction_bits: Int) -> Int {
     let table = match activation {
         0 => &tables.logistic,
         1 => &tables.gauss,
         2 => &tables.gauss_tanh,
-        _ => return if x > 0 { 32768 } else { 0 },
+        _ => return 16_384,
     };
-    let m = x.abs().min(12 * pow2(frac) - 1);
-    let t = m * pow2(15) / pow2(frac);
-    let (i, rest) = ((t / 1024) as usize, t % 1024);
-    let growth = table[i + 1] - table[i];
+    let up = 10 - fraction_bits;
+    let t = if up >= 0 { magnitude * pow2(up) } else { floor_div(magnitude, pow2(-up)) };
+    let t = t.min(16 * 1024 - 1);
+    let (j, rest) = ((t / 32) as usize, t % 32);
+    let growth = table[j + 1] - table[j];
     assert!((0..=409).contains(&growth));
-    let g = table[i] + round_shift(growth * rest, 10);
-    if x >= 0 { g } else { 32768 - g }
+    let open = table[j] + round_shift(growth * rest, 5);
+    assert!((0..=16_384).contains(&open));
+    open
 }
 
 /// `act(gate) * up`, or `act(gate)` without `up`, and the exponent of the result.
@@ -28,17 +32,18 @@ pub fn hidden(
     up: Option<&[Int]>,
     frac: Int,
 ) -> (Vec<Int>, Int) {
-    let s = block_shift(peak(gate), 15);
+    let (s, x) = block(gate, 14);
     let act = |&x: &Int| {
-        let product = within(pow2(30), shift(x, s) * open(tables, activation, x, frac));
-        within(32767, round_shift(product, 15))
+        let open = open(tables, activation, x.abs(), frac - s);
+        within(pow2(14), round_shift(within(pow2(29), x * pow2(14) + x.abs() * open), 15))
     };
-    let act = gate.iter().map(act);
+    let act = x.iter().map(act);
     match up {
         None => (act.collect(), s - frac),
         Some(up) => {
-            let t = block_shift(peak(up), 15);
-            (act.zip(up).map(|(a, &u)| within(pow2(30), a * shift(u, t))).collect(), s + t - 2 * frac)
+            let k = 31 - block_bits(up);
+            let product = |(a, &u): (Int, &Int)| within(pow2(29), multiply_high(i32_range(u * pow2(k)), a));
+            (act.zip(up).map(product).collect(), 16 + s - k - 2 * frac)
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Model files of random numbers.
 
-use thumbformer::format::{Dtype, Emitter, InputWidth, Layout, TensorKind, TensorPlan, TensorSpec, tokenizer};
+use thumbformer::format::{
+    Dtype, Emitter, InputWidth, Layout, TensorKind, TensorPlan, TensorSpec, tokenizer,
+};
 use thumbformer::{Activation, Config, NormKind, Positions};
 
 /// SplitMix64.

@@ -5,6 +5,7 @@ use crate::arithmetic::{Int, pow2};
 pub struct Tables {
     pub rsqrt: Vec<Int>,
     pub exp2_q16: Vec<Int>,
+    pub exp2_1024: Vec<Int>,
     pub exp2_q30: Vec<Int>,
     pub reciprocal: Vec<Int>,
     pub logistic: Vec<Int>,
@@ -15,31 +16,34 @@ pub struct Tables {
 impl Tables {
     pub fn new() -> Self {
         let root = |n: Int| (0..).find(|r| (r + 1) * (r + 1) > n).unwrap();
-        let mut powers = vec![pow2(62)];
-        for i in 0..32 {
-            powers.push(powers[i] * 4_512_867_096_753_504_463 / pow2(62));
-        }
-        let opening = |f: fn(u128) -> u128| -> Vec<Int> {
-            (0..=384).map(|i| ((f(i << 51) + (1 << 40)) >> 41) as Int).collect()
+        let powers = |step: Int, n: usize| -> Vec<Int> {
+            std::iter::successors(Some(pow2(62)), |p| Some(p * step / pow2(62))).take(n).collect()
+        };
+        let coarse = powers(4_512_867_096_753_504_463, 33);
+        let fine = powers(4_608_565_417_332_308_035, 1024);
+        let open = |f: fn(u128) -> u128| -> Vec<Int> {
+            (0..=512).map(|i| ((f(i << 51) - (1 << 55) + (1 << 40)) >> 41) as Int).collect()
         };
         Self {
             rsqrt: (0..48).map(|i| root(pow2(46) / (1024 * (16 + i) + 512))).collect(),
-            exp2_q16: powers.iter().map(|p| (p + pow2(45)) / pow2(46)).collect(),
-            exp2_q30: powers.iter().map(|p| (p + pow2(31)) / pow2(32)).collect(),
+            exp2_q16: coarse.iter().map(|p| (p + pow2(45)) / pow2(46)).collect(),
+            exp2_1024: fine.iter().map(|p| ((p + pow2(45)) / pow2(46)).min(65535)).collect(),
+            exp2_q30: coarse.iter().map(|p| (p + pow2(31)) / pow2(32)).collect(),
             reciprocal: (0..16).map(|i| (pow2(20) / (16 + i) + 1) / 2).collect(),
-            logistic: opening(logistic),
-            gauss: opening(gauss),
-            gauss_tanh: opening(gauss_tanh),
+            logistic: open(logistic),
+            gauss: open(gauss),
+            gauss_tanh: open(gauss_tanh),
         }
     }
 
     /// Names and elements, as bytes in little-endian order.
-    pub fn bytes(&self) -> [(&'static str, Vec<u8>); 7] {
+    pub fn bytes(&self) -> [(&'static str, Vec<u8>); 8] {
         let u16s = |t: &[Int]| t.iter().flat_map(|&v| u16::try_from(v).unwrap().to_le_bytes()).collect();
         let u32s = |t: &[Int]| t.iter().flat_map(|&v| u32::try_from(v).unwrap().to_le_bytes()).collect();
         [
             ("RSQRT", u16s(&self.rsqrt)),
             ("EXP2_Q16", u32s(&self.exp2_q16)),
+            ("EXP2_1024", u16s(&self.exp2_1024)),
             ("EXP2_Q30", u32s(&self.exp2_q30)),
             ("RECIPROCAL", u16s(&self.reciprocal)),
             ("LOGISTIC", u16s(&self.logistic)),
