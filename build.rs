@@ -30,6 +30,8 @@ fn choose() -> &'static str {
             } else if !assembles("nop") && target.starts_with("thumbv7em") {
                 // No probe compiles (-Zbuild-std without an installed core); this target has DSP by definition.
                 "dsp"
+            } else if target.starts_with("thumbv7") || target.starts_with("thumbv8m.main") {
+                "armv7m"
             } else {
                 "portable"
             }
