@@ -19,7 +19,11 @@ mod dsp;
 mod mve;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 mod offset_bytes;
-#[cfg(any(not(any(thumbformer_kernel = "vector", thumbformer_kernel = "dsp", thumbformer_kernel = "mve")), test, feature = "selftest"))]
+#[cfg(any(
+    not(any(thumbformer_kernel = "vector", thumbformer_kernel = "dsp", thumbformer_kernel = "mve")),
+    test,
+    feature = "selftest"
+))]
 mod portable;
 pub mod portable_tiles;
 #[cfg(any(test, feature = "selftest"))]
@@ -52,7 +56,11 @@ use vector as chosen;
 
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 use chosen as tiled;
-#[cfg(not(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv")))]
+#[cfg(not(any(
+    thumbformer_kernel = "armv6m",
+    thumbformer_kernel = "armv7m",
+    thumbformer_kernel = "riscv"
+)))]
 use portable_tiles::bytes as tiled;
 
 use crate::format::InputWidth;
