@@ -11,6 +11,9 @@ mod armv6m;
 #[cfg(thumbformer_kernel = "armv7m")]
 #[allow(unsafe_code)]
 mod armv7m;
+#[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
+#[allow(unsafe_code)]
+mod columns;
 #[cfg(thumbformer_kernel = "dsp")]
 #[allow(unsafe_code)]
 mod dsp;
