@@ -2,15 +2,18 @@
 
 use super::columns::Columns;
 use super::offset_bytes::{Blocks, in_blocks};
-use super::portable;
 use crate::format::InputWidth;
 use core::arch::naked_asm;
 
 pub use super::offset_bytes::{operand_len, prepare};
-pub use super::portable::{add_weighted_rows, arrange};
+/// See [`super::add_weighted_rows`].
+pub use super::rows::add_weighted_rows;
 
 /// The kernels' name.
 pub const NAME: &str = "armv6m";
+
+/// The kernels read the natural order.
+pub fn arrange(_x: &mut [i16]) {}
 
 /// See [`super::tiles`].
 pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) -> u32 {
@@ -29,13 +32,13 @@ pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, 
 
 /// See [`super::matvec_strided`].
 pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
-    // The kernels load words.
-    if !(weights.as_ptr().addr() | x.as_ptr().addr() | stride).is_multiple_of(4) {
-        return portable::matvec_strided(weights, stride, x, y);
-    }
+    let bits = weights.as_ptr().addr() | x.as_ptr().addr() | stride;
     let mut product = Columns::new(weights, stride, x, y);
-    product.set::<4>(set4);
-    product.add::<4>(add4);
+    // The kernels load words.
+    if bits.is_multiple_of(4) {
+        product.set::<4>(set4);
+        product.add::<4>(add4);
+    }
     product.finish();
 }
 

@@ -22,11 +22,7 @@ mod dsp;
 mod mve;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 mod offset_bytes;
-#[cfg(any(
-    not(any(thumbformer_kernel = "vector", thumbformer_kernel = "dsp", thumbformer_kernel = "mve")),
-    test,
-    feature = "selftest"
-))]
+#[cfg(any(thumbformer_kernel = "portable", test, feature = "selftest"))]
 mod portable;
 pub mod portable_tiles;
 #[cfg(any(test, feature = "selftest"))]

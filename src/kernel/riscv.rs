@@ -6,10 +6,14 @@ use crate::format::InputWidth;
 use core::arch::naked_asm;
 
 pub use super::offset_bytes::{operand_len, prepare};
-pub use super::portable::{add_weighted_rows, arrange};
+/// See [`super::add_weighted_rows`].
+pub use super::rows::add_weighted_rows;
 
 /// The kernels' name.
 pub const NAME: &str = "rv32m";
+
+/// The kernels read the natural order.
+pub fn arrange(_x: &mut [i16]) {}
 
 /// See [`super::tiles`].
 pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) -> u32 {
