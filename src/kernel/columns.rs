@@ -35,8 +35,8 @@ impl<'a> Columns<'a> {
     /// The product of the whole rows there are, as many as `y` has room for.
     pub fn new(weights: &'a [i8], stride: usize, x: &'a [i16], y: &'a mut [i32]) -> Self {
         let rows =
-            if x.is_empty() { y.len() } else { rows::count(weights.len(), stride, x.len()).min(y.len()) };
-        Columns { weights, stride, x, y: &mut y[..rows], begun: false }
+            if x.is_empty() { y.len() } else { rows::at_most(y.len(), weights.len(), stride, x.len()) };
+        Columns { weights, stride, x, y: y.get_mut(..rows).unwrap_or_default(), begun: false }
     }
 
     /// Has `kernel` set the sums to the product of the first `N` columns, where there are so many.
@@ -58,15 +58,11 @@ impl<'a> Columns<'a> {
     }
 
     /// Adds what is left, column by column.
+    #[inline(always)]
     pub fn finish(mut self) {
         self.begin();
-        if self.x.is_empty() {
-            return;
-        }
-        for (row, y) in rows::rows(self.weights, self.stride, self.x.len()).zip(self.y) {
-            for (&w, &x) in row.iter().zip(self.x) {
-                *y = y.wrapping_add(i32::from(w) * i32::from(x));
-            }
+        if !self.x.is_empty() {
+            singles(self);
         }
     }
 
@@ -79,15 +75,27 @@ impl<'a> Columns<'a> {
 
     #[inline(always)]
     fn run<const N: usize>(&mut self, kernel: Kernel, times: usize) {
+        let Some((x, rest)) = self.x.split_at_checked(times * N) else {
+            return;
+        };
         if self.y.is_empty() {
             return;
         }
-        let (x, rest) = self.x.split_at(times * N);
         let (weights, y) = (self.weights.as_ptr(), self.y.as_mut_ptr());
         // SAFETY: there are as many whole rows as sums (see `new`), from here on as long as self.x, which has `times`
         // times N elements and maybe more. Rows and times are not 0.
         unsafe { kernel(weights, x.as_ptr(), y, self.stride, self.y.len(), times) };
         self.x = rest;
-        self.weights = &self.weights[times * N..];
+        self.weights = self.weights.get(times * N..).unwrap_or_default();
+    }
+}
+
+/// See [`Columns::finish`].
+#[cold]
+fn singles(Columns { weights, stride, x, y, .. }: Columns) {
+    for (row, y) in rows::rows(weights, stride, x.len()).zip(y) {
+        for (&w, &x) in row.iter().zip(x) {
+            *y = y.wrapping_add(i32::from(w) * i32::from(x));
+        }
     }
 }

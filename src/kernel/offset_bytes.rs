@@ -89,13 +89,15 @@ pub fn in_blocks(tiles: &[u32], columns: usize, operand: &[u32], y: &mut [i32], 
     // Not every core divides.
     let small = wanted < 1 << 16 && words < 1 << 16;
     let blocks = if small && wanted * words <= tiles.len() { wanted } else { tiles.len() / words };
-    let count = blocks.min(whole.len());
-    if count > 0 {
-        product(Blocks { tiles, operand, groups, sums: &mut whole[..count] });
+    let last = tiles.get(whole.len() * words..).filter(|_| blocks > whole.len() && !rest.is_empty());
+    if let Some(sums) = whole.get_mut(..blocks.min(whole.len())).filter(|sums| !sums.is_empty()) {
+        product(Blocks { tiles, operand, groups, sums });
     }
-    if blocks > whole.len() && !rest.is_empty() {
-        let mut last = [[0; 4]];
-        product(Blocks { tiles: &tiles[whole.len() * words..], operand, groups, sums: &mut last });
-        rest.copy_from_slice(&last[0][..rest.len()]);
+    if let Some(tiles) = last {
+        let mut sums = [[0; 4]];
+        product(Blocks { tiles, operand, groups, sums: &mut sums });
+        for (y, sum) in rest.iter_mut().zip(sums.as_flattened()) {
+            *y = *sum;
+        }
     }
 }

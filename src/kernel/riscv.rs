@@ -30,9 +30,8 @@ pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, 
                 product(tiles.as_ptr(), operand.as_ptr(), pairs.as_mut_ptr(), groups, pairs.len(), words * 4)
             }
         }
-        if let [sums] = single {
+        if let ([sums], Some(tiles)) = (single, tiles.get(pairs.len() * 2 * words..)) {
             let mut twice = [[0; 4]; 2];
-            let tiles = &tiles[pairs.len() * 2 * words..];
             // SAFETY: `tiles` holds one block more, which is both blocks of a pair where they are 0 apart.
             unsafe { product(tiles.as_ptr(), operand.as_ptr(), &mut twice, groups, 1, 0) }
             *sums = twice[0];
