@@ -89,7 +89,8 @@ pub fn in_blocks(tiles: &[u32], columns: usize, operand: &[u32], y: &mut [i32], 
     // Not every core divides.
     let small = wanted < 1 << 16 && words < 1 << 16;
     let blocks = if small && wanted * words <= tiles.len() { wanted } else { tiles.len() / words };
-    let last = tiles.get(whole.len() * words..).filter(|_| blocks > whole.len() && !rest.is_empty());
+    let last =
+        tiles.get(whole.len().wrapping_mul(words)..).filter(|_| blocks > whole.len() && !rest.is_empty());
     if let Some(sums) = whole.get_mut(..blocks.min(whole.len())).filter(|sums| !sums.is_empty()) {
         product(Blocks { tiles, operand, groups, sums });
     }
