@@ -30,9 +30,18 @@ fn choose() -> &'static str {
             } else if !assembles("nop") && target.starts_with("thumbv7em") {
                 // No probe compiles (-Zbuild-std without an installed core); this target has DSP by definition.
                 "dsp"
+            } else if target.starts_with("thumbv7") || target.starts_with("thumbv8m.main") {
+                "armv7m"
+            } else if target.starts_with("thumbv6m") {
+                "armv6m"
             } else {
                 "portable"
             }
+        }
+        Ok("riscv32")
+            if env::var("CARGO_CFG_TARGET_FEATURE").is_ok_and(|all| all.split(',').any(|one| one == "m")) =>
+        {
+            "riscv"
         }
         _ => "portable",
     }

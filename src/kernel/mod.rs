@@ -11,6 +11,9 @@ mod armv6m;
 #[allow(unsafe_code)]
 mod armv7m;
 mod attention;
+#[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
+#[allow(unsafe_code)]
+mod columns;
 #[cfg(thumbformer_kernel = "dsp")]
 #[allow(unsafe_code)]
 mod dsp;
@@ -18,6 +21,8 @@ mod dsp;
 #[allow(unsafe_code)]
 mod mve;
 mod passes;
+#[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
+mod offset_bytes;
 #[cfg(any(thumbformer_kernel = "portable", test, feature = "selftest"))]
 mod portable;
 mod portable_tiles;

@@ -14,6 +14,17 @@ pub fn count(len: usize, stride: usize, columns: usize) -> usize {
     }
 }
 
+/// [`count`], or `wanted` if that is less. Divides only where it must, for not every core can.
+#[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv", test))]
+pub fn at_most(wanted: usize, len: usize, stride: usize, columns: usize) -> usize {
+    let small = wanted < 1 << 16 && stride < 1 << 16 && len < 1 << 31;
+    if small && stride > 0 && stride >= columns && wanted * stride + columns <= len + stride {
+        wanted
+    } else {
+        count(len, stride, columns).min(wanted)
+    }
+}
+
 /// See [`super::add_weighted_rows`]. Eight columns at a time stay in registers while all rows pass.
 pub fn add_weighted_rows(values: &[i8], stride: usize, weights: &[i16], sums: &mut [i32]) {
     let whole = count(values.len(), stride, sums.len()).min(weights.len());
@@ -39,5 +50,30 @@ pub fn add_weighted_rows(values: &[i8], stride: usize, weights: &[i16], sums: &m
                 *s = s.wrapping_add(i32::from(v) * i32::from(weight));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_most_is_the_count_or_what_is_wanted() {
+        let mut fewer = 0;
+        for (wanted, stride, columns) in
+            (0..6).flat_map(|w| (0..6).flat_map(move |s| (0..6).map(move |c| (w, s * 4, c * 3))))
+        {
+            for len in [0, 1, 7, 8, 11, 20, 31, 32, 33, 100, usize::MAX / 2] {
+                let expected = count(len, stride, columns).min(wanted);
+                assert_eq!(
+                    at_most(wanted, len, stride, columns),
+                    expected,
+                    "{wanted} {len} {stride} {columns}"
+                );
+                fewer += u32::from(expected < wanted);
+            }
+        }
+        assert!(fewer > 100);
+        assert_eq!(at_most(1 << 16, 1 << 20, 1 << 16, 16), 16);
     }
 }

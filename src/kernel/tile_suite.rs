@@ -13,13 +13,15 @@ use super::{
 };
 use crate::format::InputWidth::{self, A8, A16};
 
+type Tiles = fn(&[u32], usize, &[u32], InputWidth, &mut [i32]) -> u32;
+
 /// The functions of one implementation.
 struct Kernel {
     name: &'static str,
     tiling: Tiling,
     operand_len: fn(usize) -> usize,
     prepare: fn(&[i16], InputWidth, &mut [u32]),
-    tiles: fn(&[u32], usize, &[u32], InputWidth, &mut [i32]) -> u32,
+    tiles: Tiles,
 }
 
 macro_rules! kernel {
