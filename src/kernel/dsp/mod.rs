@@ -12,12 +12,16 @@ mod attention;
 mod pair;
 mod rescale;
 mod strided;
+#[cfg(feature = "selftest")]
+mod suite;
 mod tiles;
 
 pub use attention::{scores, scores_pair, softmax, softmax_pair};
 pub use pair::{arrange_pair, product_pair};
 pub use rescale::{mul_w, rescale};
 pub use strided::{add_weighted_rows, arrange, matvec_strided};
+#[cfg(feature = "selftest")]
+pub use suite::check;
 pub use tiles::{operand_len, prepare, tiles};
 
 /// The kernels' name.

@@ -129,6 +129,7 @@ type Blocks =
     unsafe extern "C" fn(tiles: *const u32, operand: *const u32, y: *mut i32, groups: usize, blocks: usize);
 
 /// All rows of a matrix whose operand is one part.
+#[inline(never)]
 fn product(tiles: &[u32], columns: usize, operand: &[u32], y: &mut [i32], kernel: Blocks) {
     let groups = columns.div_ceil(4);
     let blocks = (tiles.len() / (4 * groups)).min(y.len().div_ceil(4));
