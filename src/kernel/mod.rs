@@ -65,7 +65,7 @@ use portable_tiles::bytes;
 
 use crate::format::{InputWidth, Layout};
 #[cfg(feature = "selftest")]
-pub use suite::{Failure, selftest};
+pub use suite::Failure;
 
 pub use attention::narrowing;
 #[cfg(not(thumbformer_kernel = "dsp"))]
@@ -82,6 +82,15 @@ pub use passes::{activate_gated, add, magnitude, peak, rescale, rotate, round, s
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
 /// `"rv32m"`.
 pub const NAME: &str = chosen::NAME;
+
+/// Runs the suite on every kernel that this target can run; returns the number of products compared.
+#[cfg(feature = "selftest")]
+pub fn selftest() -> Result<u32, Failure> {
+    let compared = suite::selftest()?;
+    #[cfg(thumbformer_kernel = "dsp")]
+    let compared = compared + dsp::check()?;
+    Ok(compared)
+}
 
 /// The layout that is fastest with these kernels.
 pub const LAYOUT: Layout = match NAME.as_bytes() {

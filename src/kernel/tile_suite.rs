@@ -4,6 +4,8 @@
 use super::armv6m;
 #[cfg(thumbformer_kernel = "armv7m")]
 use super::armv7m;
+#[cfg(thumbformer_kernel = "dsp")]
+use super::dsp;
 #[cfg(thumbformer_kernel = "riscv")]
 use super::riscv;
 use super::{
@@ -44,6 +46,8 @@ const KERNELS: &[Kernel] = &[
     kernel!(armv6m, Bytes),
     #[cfg(thumbformer_kernel = "armv7m")]
     kernel!(armv7m, Bytes),
+    #[cfg(thumbformer_kernel = "dsp")]
+    kernel!(dsp, Halves),
     #[cfg(thumbformer_kernel = "riscv")]
     kernel!(riscv, Bytes),
 ];

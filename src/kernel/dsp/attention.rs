@@ -254,22 +254,22 @@ macro_rules! scale_short {
             "uxtb r7, r5",
             $byte,
             "\n",
-            "lsl r7, r7, r6\n",
             "lsl ",
             $a,
             ", ",
             $a,
+            ", #6\n",
+            "lsl r7, r7, r6\n",
+            "lsl ",
+            $b,
+            ", ",
+            $b,
             ", #6\n",
             "smmulr ",
             $a,
             ", ",
             $a,
             ", r7\n",
-            "lsl ",
-            $b,
-            ", ",
-            $b,
-            ", #6\n",
             "smmulr ",
             $b,
             ", ",
@@ -577,9 +577,10 @@ unsafe extern "C" fn scale1(
     )
 }
 
-/// A score in `$score` to a power, which `$sum` takes up. The table is at r3; lr is scratch.
+/// A score in `$score` to a power, which `$sum` takes up. The table is at r3; lr is scratch. `$meanwhile` is an
+/// instruction for the time that the table takes to answer.
 macro_rules! power {
-    ($score:literal, $top:literal, $sum:literal) => {
+    ($score:literal, $top:literal, $sum:literal, $meanwhile:expr) => {
         concat!(
             "qsub ",
             $score,
@@ -602,6 +603,8 @@ macro_rules! power {
             ", ",
             $score,
             ", #10\n",
+            $meanwhile,
+            "\n",
             "lsr ",
             $score,
             ", lr, ",
@@ -622,10 +625,7 @@ macro_rules! power {
 macro_rules! softmax1 {
     ($score:literal, $byte:literal) => {
         concat!(
-            power!($score, "r4", "r5"),
-            "uxtb r12, r6",
-            $byte,
-            "\n",
+            power!($score, "r4", "r5", concat!("uxtb r12, r6", $byte)),
             "lsl r12, r12, r7\n",
             "smmulr ",
             $score,
@@ -699,12 +699,8 @@ macro_rules! softmax2 {
     ($byte:literal, $a:literal, $b:literal) => {
         concat!(
             "ldrd r10, r11, [r0], #8\n",
-            power!("r10", "r4", "r6"),
-            power!("r11", "r5", "r7"),
-            "uxtb r12, r8",
-            $byte,
-            "\n",
-            "lsl r12, r12, r9\n",
+            power!("r10", "r4", "r6", concat!("uxtb r12, r8", $byte)),
+            power!("r11", "r5", "r7", "lsl r12, r12, r9"),
             "smmulr r10, r10, r12\n",
             "smmulr r11, r11, r12\n",
             "strh r10, ",

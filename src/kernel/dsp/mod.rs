@@ -13,6 +13,8 @@ mod pair;
 mod passes;
 mod rescale;
 mod strided;
+#[cfg(feature = "selftest")]
+mod suite;
 mod tiles;
 
 pub use attention::{scores, scores_pair, softmax, softmax_pair};
@@ -20,6 +22,8 @@ pub use pair::{arrange_pair, product_pair};
 pub use passes::{activate_gated, add, magnitude, peak, rotate, round, scale};
 pub use rescale::rescale;
 pub use strided::{add_weighted_rows, arrange, matvec_strided};
+#[cfg(feature = "selftest")]
+pub use suite::check;
 pub use tiles::{operand_len, prepare, tiles};
 
 /// The kernels' name.

@@ -5,6 +5,7 @@
 //! registers allow.
 
 use super::super::rows;
+use crate::shift::keep_rolled;
 use core::arch::naked_asm;
 
 /// Puts two vectors of the same length into the order in which [`product_pair`] wants them: of every group of four
@@ -86,6 +87,7 @@ fn singly(weights: &[i8], stride: usize, columns: usize, groups: &[[i16; 8]], y:
             for (y, x) in y.iter_mut().zip(of_both) {
                 for (&weight, x) in weights.iter().zip(x) {
                     *y = y.wrapping_add(i32::from(weight) * i32::from(*x));
+                    keep_rolled();
                 }
             }
         }

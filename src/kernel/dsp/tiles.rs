@@ -11,6 +11,7 @@
 //! its even elements.
 
 use crate::format::InputWidth;
+use crate::shift::keep_rolled;
 use core::arch::naked_asm;
 
 /// Columns whose sums fit an `i32` 256-fold: 512 * 128 * 127 * 256 < 2^31.
@@ -64,7 +65,7 @@ pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, 
     }
     match width {
         InputWidth::A8 if columns <= PART => {
-            product(tiles, columns, operand, y, a8);
+            product(tiles, columns, operand, width, y);
             8
         }
         InputWidth::A8 => {
@@ -72,7 +73,7 @@ pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, 
             0
         }
         InputWidth::A16 => {
-            product(tiles, columns, operand, y, a16);
+            product(tiles, columns, operand, width, y);
             0
         }
     }
@@ -124,45 +125,68 @@ fn spread_singly(x: &[i16], words: &mut [u32], spread: Spread, mut sum: i32) -> 
 #[repr(align(4))]
 struct Group([i16; 4]);
 
-/// `blocks` blocks of 4 rows times one part of an operand; `groups` groups of four columns.
-type Blocks =
-    unsafe extern "C" fn(tiles: *const u32, operand: *const u32, y: *mut i32, groups: usize, blocks: usize);
-
 /// All rows of a matrix whose operand is one part.
-fn product(tiles: &[u32], columns: usize, operand: &[u32], y: &mut [i32], kernel: Blocks) {
+#[inline(never)]
+fn product(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) {
     let groups = columns.div_ceil(4);
     let blocks = (tiles.len() / (4 * groups)).min(y.len().div_ceil(4));
     let whole = blocks.min(y.len() / 4);
-    if whole > 0 {
+    let multiply = |tiles: &[u32], y: &mut [i32], blocks| {
+        let (tiles, operand, y) = (tiles.as_ptr(), operand.as_ptr(), y.as_mut_ptr());
         // SAFETY: this target executes the DSP instructions. `tiles` holds `blocks` blocks of `groups` tiles of 4 words,
-        // `operand` 1 + 2 * groups words, `y` 4 * whole sums; groups and whole are not 0.
-        unsafe { kernel(tiles.as_ptr(), operand.as_ptr(), y.as_mut_ptr(), groups, whole) }
+        // `operand` 1 + 2 * groups words, `y` 4 * blocks sums; groups and blocks are not 0.
+        unsafe {
+            match width {
+                InputWidth::A8 => a8(tiles, operand, y, groups, blocks, 0),
+                InputWidth::A16 => a16(tiles, operand, y, groups, blocks),
+            }
+        }
+    };
+    if whole > 0 {
+        multiply(tiles, y, whole);
     }
     if let (true, Some(block), Some(y)) =
         (whole < blocks, tiles.get(4 * groups * whole..), y.get_mut(4 * whole..))
     {
         let mut sums = [0; 4];
-        // SAFETY: as above, for the one block that is left; it starts within `tiles`.
-        unsafe { kernel(block.as_ptr(), operand.as_ptr(), sums.as_mut_ptr(), groups, 1) }
+        multiply(block, &mut sums, 1);
         for (y, sum) in y.iter_mut().zip(sums) {
             *y = sum;
         }
     }
 }
 
+/// Blocks whose sums of a part are kept before they are divided by 256.
+const BATCH: usize = 16;
+
 /// All rows of a matrix with more columns than fit one part: sums of the parts, each divided by 256.
+#[inline(never)]
 fn add_parts(tiles: &[u32], columns: usize, operand: &[u32], y: &mut [i32]) {
-    for (block, y) in tiles.chunks_exact(4 * columns.div_ceil(4)).zip(y.chunks_mut(4)) {
-        let mut sums = [0i32; 4];
-        for (part, operand) in block.chunks(PART).zip(operand.chunks(part_len(PART))) {
-            let mut products = [0; 4];
-            product(part, part.len(), operand, &mut products, a8);
-            for (sum, product) in sums.iter_mut().zip(products) {
-                *sum = sum.wrapping_add(product >> 8);
-            }
+    let block = 4 * columns.div_ceil(4);
+    for (tiles, y) in tiles.chunks(block.saturating_mul(BATCH)).zip(y.chunks_mut(4 * BATCH)) {
+        let blocks = (tiles.len() / block).min(y.len().div_ceil(4));
+        if blocks == 0 {
+            return;
         }
-        for (y, sum) in y.iter_mut().zip(sums) {
-            *y = sum;
+        let rows = y.len().min(4 * blocks);
+        let y = y.get_mut(..rows).unwrap_or_default();
+        y.fill(0);
+        let mut sums = [0; 4 * BATCH];
+        for (start, operand) in (0..block).step_by(PART).zip(operand.chunks(part_len(PART))) {
+            // A tile is as many words as columns.
+            let columns = PART.min(block - start);
+            let part = tiles.get(start..).unwrap_or_default();
+            // SAFETY: this target executes the DSP instructions. Each of `blocks` blocks in `tiles` has `columns` words
+            // from `start` on, and is `block` words long; `operand` has 1 + 2 * groups words, `sums` 4 * blocks. groups
+            // and blocks are not 0.
+            unsafe {
+                let (part, operand, sums) = (part.as_ptr(), operand.as_ptr(), sums.as_mut_ptr());
+                a8(part, operand, sums, columns / 4, blocks, 4 * (block - columns));
+            }
+            for (y, sum) in y.iter_mut().zip(&sums) {
+                *y = y.wrapping_add(sum >> 8);
+                keep_rolled();
+            }
         }
     }
 }
@@ -315,21 +339,28 @@ macro_rules! tiles2_a8 {
     };
 }
 
-/// 256 times the sums of `blocks` blocks.
+/// 256 times the sums of `blocks` blocks, of which each begins `skip` bytes after the end of the one before.
 ///
 /// # Safety
-/// `tiles` points to blocks * groups tiles, `operand` to 1 + 2 * groups words, `y` to room for 4 * blocks sums; groups
-/// and blocks are not 0.
+/// `tiles` points to blocks * groups tiles, with the gaps between the blocks, `operand` to 1 + 2 * groups words, `y` to
+/// room for 4 * blocks sums; groups and blocks are not 0.
 #[unsafe(naked)]
-unsafe extern "C" fn a8(tiles: *const u32, operand: *const u32, y: *mut i32, groups: usize, blocks: usize) {
+unsafe extern "C" fn a8(
+    tiles: *const u32,
+    operand: *const u32,
+    y: *mut i32,
+    groups: usize,
+    blocks: usize,
+    skip: usize,
+) {
     // r0: tiles; r1: operand; r3 to r6: sums; r7 to r10: weights; r2, r11, r12, lr: the operand's words.
     // The frame: 0 operand, 4 8 12 16 the sums' start, 20 where a block begins, 24 operand's end, 28 y, 32 blocks left,
-    // 36 where pairs of tiles begin
+    // 36 where pairs of tiles begin, 40 skip, 44 where a block begins after a gap
     naked_asm!(
         ".cpu cortex-m33",
         "push {{r4-r11, lr}}",
-        "ldr r8, [sp, #36]",
-        "sub sp, #44",
+        "ldrd r8, r9, [sp, #36]",
+        "sub sp, #48",
         "ldr r4, [r1], #4",
         "strd r1, r4, [sp]",
         "strd r4, r4, [sp, #8]",
@@ -342,13 +373,19 @@ unsafe extern "C" fn a8(tiles: *const u32, operand: *const u32, y: *mut i32, gro
         "adreq r7, 4f",
         "rsb r6, r6, #0",
         "and r6, r6, #3",
-        "mov r9, #108",
-        "mla r7, r6, r9, r7",
+        "mov r10, #108",
+        "mla r7, r6, r10, r7",
         "orr r7, r7, #1",
         "strd r8, r7, [sp, #32]",
         "lsls r6, r3, #31",
         "it ne",
         "adrne r7, 5f",
+        "orr r7, r7, #1",
+        "strd r9, r7, [sp, #40]",
+        "subs r0, r0, r9",
+        "cmp r9, #0",
+        "it ne",
+        "adrne r7, 6f",
         "orr r7, r7, #1",
         "strd r4, r7, [sp, #16]",
         // a block
@@ -370,7 +407,7 @@ unsafe extern "C" fn a8(tiles: *const u32, operand: *const u32, y: *mut i32, gro
         "subs r8, #1",
         "strd r7, r8, [sp, #28]",
         "bne 2b",
-        "add sp, #44",
+        "add sp, #48",
         "pop {{r4-r11, pc}}",
         // a single tile comes before the pairs
         ".balign 4",
@@ -378,6 +415,12 @@ unsafe extern "C" fn a8(tiles: *const u32, operand: *const u32, y: *mut i32, gro
         "ldrd r2, r11, [r1], #8",
         tile_a8!("r2", "r11"),
         "ldr pc, [sp, #36]",
+        // a gap comes before a block
+        ".balign 4",
+        "6:",
+        "ldr r7, [sp, #40]",
+        "add r0, r0, r7",
+        "ldr pc, [sp, #44]",
     )
 }
 
@@ -426,7 +469,7 @@ macro_rules! tile_a16 {
 /// The sums of `blocks` blocks.
 ///
 /// # Safety
-/// As for [`a8`].
+/// As for [`a8`], without gaps.
 #[unsafe(naked)]
 unsafe extern "C" fn a16(tiles: *const u32, operand: *const u32, y: *mut i32, groups: usize, blocks: usize) {
     // r0: tiles; r1: operand; r2: its end; r3 to r6: sums; r7 to r10: weights; r11, r12: the operand's words; lr:
