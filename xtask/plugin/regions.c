@@ -37,7 +37,7 @@ extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin
 extern uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
 extern size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
 extern unsigned qemu_plugin_mem_size_shift(uint32_t);
-enum { NO_REGISTERS = 0, READS = 1 };
+enum { NO_REGISTERS = 0, READS_AND_WRITES = 3 };
 
 EXPORT int qemu_plugin_version = API_VERSION;
 
@@ -121,7 +121,8 @@ static void on_block(unsigned cpu, void *data) {
     b->count++;
 }
 
-static void on_read(unsigned cpu, uint32_t info, uint64_t address, void *data) {
+/* QEMU 7.2 takes the flag of reads for that of writes; asking for both is right everywhere, for nothing writes to flash. */
+static void on_access(unsigned cpu, uint32_t info, uint64_t address, void *data) {
     (void)cpu;
     if (inside && flash <= address && address < flash_end) {
         ((struct instruction *)data)->bytes += UINT64_C(1) << qemu_plugin_mem_size_shift(info);
@@ -142,7 +143,7 @@ static void on_translation(uint64_t id, struct qemu_plugin_tb *tb) {
         b->end = address + qemu_plugin_insn_size(in);
         b->instructions[i] = instruction(address);
         if (flash < flash_end) {
-            qemu_plugin_register_vcpu_mem_cb(in, on_read, NO_REGISTERS, READS, b->instructions[i]);
+            qemu_plugin_register_vcpu_mem_cb(in, on_access, NO_REGISTERS, READS_AND_WRITES, b->instructions[i]);
         }
     }
     b->next = blocks;
