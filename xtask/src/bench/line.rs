@@ -21,8 +21,8 @@ impl Line {
             points.iter().map(|p| f(p.0 as f64 - x, p.1 as f64 - y)).sum::<f64>()
         };
         let spread = sum(&|x, _| x * x);
-        // Not so for no points either, where it is not a number.
-        if !(spread > 0.0) {
+        // Of no points it is not a number.
+        if spread == 0.0 || spread.is_nan() {
             return None;
         }
         let slope = sum(&|x, y| x * y) / spread;

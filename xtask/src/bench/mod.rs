@@ -1,11 +1,14 @@
 //! Counts instructions: a token's, a part's, a function's, on every machine, compared with what was before.
 
+mod chart;
 mod cycles;
 mod device;
+mod document;
 mod figures;
 mod line;
 mod model;
 mod parts;
+mod peers;
 mod plugin;
 mod program;
 mod summary;
@@ -14,7 +17,7 @@ mod thumb;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use boards::Board;
 use serde::Serialize;
 
@@ -55,6 +58,9 @@ pub struct Args {
     /// Write the figures to bench/figures.toml
     #[arg(long)]
     save: bool,
+    /// Write the README's table and charts from bench/figures.toml; measures nothing
+    #[arg(long, exclusive = true)]
+    readme: bool,
 }
 
 /// What `--json` prints.
@@ -67,6 +73,10 @@ struct Report<'a> {
 impl Args {
     /// Measures, prints, compares and saves, as asked.
     pub fn run(&self) -> Result<ExitCode> {
+        if self.readme {
+            document::write()?;
+            return Ok(ExitCode::SUCCESS);
+        }
         setup::run()?;
         let model = Model::choose(self.model.as_deref())?;
         let machines = self.machines(&model)?;
@@ -92,6 +102,9 @@ impl Args {
         }
         let code = if self.baseline { self.compare(&model, &summaries)? } else { ExitCode::SUCCESS };
         if self.save {
+            if let Some(why) = summaries.iter().find_map(|summary| summary.fallback.as_deref()) {
+                bail!("--save wants the plugin's figures, and there is no plugin: {why}");
+            }
             let mut book = Book::read(&Book::path())?;
             for summary in summaries {
                 book.insert(&model.name, &summary.machine, summary.figures);
@@ -150,4 +163,34 @@ impl Args {
         }
         Ok(ExitCode::from(u8::from(worse > 0)))
     }
+}
+
+/// The two instruments agree on a short run of the small model, whose logits are compared with the host's. Where the
+/// plugin cannot be built, the text says why.
+pub fn check() -> Result<Result<(), String>> {
+    const TOKENS: u32 = 3;
+    let board = boards::find(boards::DEFAULT)?;
+    let model = Model::read(&model::book())?;
+    let digest = model.digest(TOKENS)?;
+    let measured = device::measure(board, &model, TOKENS, false, &digest)?;
+    if let Some(why) = measured.fallback {
+        return Ok(Err(why));
+    }
+    ensure!(measured.regions.len() > TOKENS as usize, "only {} regions", measured.regions.len());
+    for region in &measured.regions {
+        let executed = region.executed.context("the plugin has no total")?;
+        ensure!(
+            executed > 10_000 && executed.abs_diff(region.counted) <= 1,
+            "{} at {}: the plugin has {executed} instructions, the processor's counter {}",
+            region.work,
+            region.position,
+            region.counted
+        );
+    }
+    let error = device::measure(board, &model, TOKENS, true, "0000000000000000").err();
+    ensure!(
+        error.is_some_and(|error| error.to_string().contains(&digest)),
+        "logits that the host does not have were accepted"
+    );
+    Ok(Ok(()))
 }

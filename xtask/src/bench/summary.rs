@@ -30,6 +30,7 @@ pub struct Summary {
     /// Decoding, by part.
     pub parts: Vec<Row>,
     /// Decoding, by function, the most expensive first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<Row>,
     /// The line through all decoded tokens: instructions at position 0, per position, and the largest deviation.
     pub line: Option<Line>,
