@@ -89,17 +89,7 @@ pub fn measure(board: &Board, model: &Model, tokens: u32, plain: bool, digest: &
     if plugin.is_ok() {
         let text = fs::read_to_string(&out).with_context(|| format!("cannot read {}", out.display()))?;
         fs::remove_file(&out)?;
-        let profiles = plugin::parse(&text)?;
-        ensure!(
-            profiles.len() == regions.len(),
-            "the plugin saw {} regions, the firmware {}",
-            profiles.len(),
-            regions.len()
-        );
-        for (region, profile) in regions.iter_mut().zip(profiles) {
-            region.executed = Some(profile.iter().map(|executed| executed.count).sum());
-            region.profile = profile;
-        }
+        add_profiles(&mut regions, plugin::parse(&text)?)?;
     }
     Ok(Measurement {
         regions: without_empty(regions)?,
@@ -124,6 +114,17 @@ fn region(fields: &str) -> Result<Region> {
     })
 }
 
+/// Adds what the plugin saw.
+fn add_profiles(regions: &mut [Region], profiles: Vec<Vec<Executed>>) -> Result<()> {
+    let (saw, has) = (profiles.len(), regions.len());
+    ensure!(saw == has, "the plugin saw {saw} regions, the firmware has {has}");
+    for (region, profile) in regions.iter_mut().zip(profiles) {
+        region.executed = Some(profile.iter().map(|executed| executed.count).sum());
+        region.profile = profile;
+    }
+    Ok(())
+}
+
 /// Subtracts from each region what the first one, which is empty, has: the instruments' own instructions.
 fn without_empty(mut regions: Vec<Region>) -> Result<Vec<Region>> {
     ensure!(
@@ -132,8 +133,13 @@ fn without_empty(mut regions: Vec<Region>) -> Result<Vec<Region>> {
     );
     let empty = regions.remove(0);
     for region in &mut regions {
-        region.counted = region.counted.saturating_sub(empty.counted);
-        region.executed = region.executed.map(|n| n.saturating_sub(empty.executed.unwrap_or_default()));
+        let less = |n: u64, by: u64| {
+            n.checked_sub(by).with_context(|| format!("{n} instructions, nothing has {by}"))
+        };
+        region.counted = less(region.counted, empty.counted)?;
+        if let (Some(n), Some(by)) = (region.executed, empty.executed) {
+            region.executed = Some(less(n, by)?);
+        }
     }
     Ok(regions)
 }

@@ -84,8 +84,9 @@ fn block(book: &Book, peers: &Peers) -> Result<String> {
          </picture>\n\n\
          Instructions per token of {MODEL}: the mean over {} greedy tokens from the begin token on, the sampler included.\n\
          All were counted in the same instrument, a plugin of QEMU that sees every executed instruction; `cargo xtask bench`\n\
-         counts ours. The others are built with gcc -O3{}; [bench/peers.toml](bench/peers.toml) has revisions and flags.\n\
-         Memory at the model's context of 512: {} bytes of workspace; {}.\n\n",
+         counts ours. The others are built with gcc -O3{};\n\
+         [bench/peers.toml](bench/peers.toml) has revisions and flags. Bytes of memory at the model's context of 512:\n\
+         {} of workspace; {}.\n\n",
         figures.tokens,
         ofast(peers),
         figures.get("workspace").map_or("-".to_owned(), thousands),
@@ -117,7 +118,7 @@ fn block(book: &Book, peers: &Peers) -> Result<String> {
 fn ofast(peers: &Peers) -> String {
     let gain = |peer: &Decode| Some(1.0 - peer.decode_ofast? as f64 / peer.decode as f64);
     match peers.decode.iter().filter_map(gain).reduce(f64::max) {
-        Some(gain) => format!(" (-Ofast saves {:.1} % at most)", 100.0 * gain),
+        Some(gain) => format!(" (-Ofast, where measured, saves {:.1} % at most)", 100.0 * gain),
         None => String::new(),
     }
 }
@@ -126,7 +127,7 @@ fn ofast(peers: &Peers) -> String {
 fn heaps(peers: &Peers) -> String {
     let heap = |peer: &&str| {
         let heap = peers.decode.iter().find(|decode| decode.peer == *peer).map_or(0, |decode| decode.heap);
-        format!("{peer} takes {} of heap", thousands(heap))
+        format!("{peer} has {} of heap", thousands(heap))
     };
     peers.names().iter().map(heap).collect::<Vec<_>>().join(", ")
 }

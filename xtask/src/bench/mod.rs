@@ -187,6 +187,18 @@ pub fn check() -> Result<Result<(), String>> {
             region.counted
         );
     }
+    let summary = Summary::new(board, &model, &measured)?;
+    let parts: f64 = summary.parts.iter().map(|part| part.instructions).sum();
+    let decode = summary.figures.get("decode").unwrap_or_default();
+    ensure!((parts - decode as f64).abs() < 1.0, "the parts sum up to {parts} instructions of {decode}");
+    for part in &summary.parts {
+        ensure!(part.instructions > 0.0, "no instruction is known to belong to {}", part.name);
+    }
+    // Each token reads every weight once, but for the embedding's other rows.
+    let (read, file) =
+        (summary.figures.get("decode-flash-bytes").unwrap_or_default(), model.model.file().len());
+    ensure!(read > file as u64 / 2, "a token reads {read} bytes from flash, of a model of {file}");
+
     let error = device::measure(board, &model, TOKENS, true, "0000000000000000").err();
     ensure!(
         error.is_some_and(|error| error.to_string().contains(&digest)),
