@@ -156,7 +156,7 @@ pub struct UnknownBoard(String);
 impl std::fmt::Display for UnknownBoard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "there is no board {:?}; boards.toml has", self.0)?;
-        for board in all() {
+        for board in all().iter().chain(bench()) {
             write!(f, " {}", board.name)?;
         }
         Ok(())

@@ -41,9 +41,15 @@ pub struct Book {
 }
 
 const HEAD: &str = "\
-# What `cargo xtask bench --save` measured, per model and machine; --baseline compares. Instructions per token and bytes.
-# decode is the mean over `tokens` greedy tokens from the begin token on, the sampler included; decode-NAME the part of it
-# that NAME takes. decode-estimated-cycles follows from the processor's manual and is no measurement.
+# What `cargo xtask bench --save` measured, per model and machine. --baseline compares; after a change that is meant:
+#
+#     cargo xtask bench --model firmware/models/book.thumb --save
+#     cargo xtask bench --save
+#     cargo xtask bench --readme
+#
+# Instructions per token and bytes. decode is the mean over `tokens` greedy tokens from the begin token on, the sampler
+# included; decode-NAME is the part of it that NAME takes, decode-at-N a token at position N. decode-estimated-cycles
+# follows from the processor's manual and is no measurement.
 
 ";
 
@@ -180,8 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn the_committed_file_can_be_read() {
+    fn the_committed_file_is_as_it_is_written() {
         let book = Book::read(&Book::path()).unwrap();
+        assert_eq!(book.text().unwrap(), fs::read_to_string(Book::path()).unwrap());
         assert!(book.get("book", boards::DEFAULT).is_some());
     }
 }

@@ -50,12 +50,12 @@ pub struct Args {
     #[arg(long)]
     profile: bool,
     /// Use the processor's counter even where the plugin could be built
-    #[arg(long, conflicts_with = "profile")]
+    #[arg(long, conflicts_with_all = ["profile", "save"])]
     no_plugin: bool,
     /// Compare with bench/figures.toml; exit with 1 if a figure got worse by more than 1 %
     #[arg(long)]
     baseline: bool,
-    /// Write the figures to bench/figures.toml
+    /// Write the figures of the machines that were measured to bench/figures.toml
     #[arg(long)]
     save: bool,
     /// Write the README's table and charts from bench/figures.toml; measures nothing
@@ -156,6 +156,7 @@ impl Args {
         }
         lines.push(match worse {
             0 => "no figure got worse by more than 1 %".to_owned(),
+            1 => "1 figure got worse by more than 1 %".to_owned(),
             n => format!("{n} figures got worse by more than 1 %"),
         });
         for line in lines {
