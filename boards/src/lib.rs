@@ -114,23 +114,31 @@ pub enum MInstRet {
 /// The machine that is meant where none is named.
 pub const DEFAULT: &str = "mps2-an386";
 
-/// Every machine, in the order of boards.toml.
-pub fn all() -> &'static [Board] {
-    #[derive(Deserialize)]
-    struct File {
-        board: Vec<Board>,
-    }
-    static BOARDS: LazyLock<Vec<Board>> = LazyLock::new(|| {
-        let file: File = toml::from_str(include_str!("../../firmware/boards.toml"))
-            .expect("firmware/boards.toml is well formed");
-        file.board
-    });
-    &BOARDS
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    board: Vec<Board>,
+    bench: Vec<Board>,
 }
 
-/// The machine of this name.
+static FILE: LazyLock<File> = LazyLock::new(|| {
+    toml::from_str(include_str!("../../firmware/boards.toml")).expect("firmware/boards.toml is well formed")
+});
+
+/// Every machine, in the order of boards.toml.
+pub fn all() -> &'static [Board] {
+    &FILE.board
+}
+
+/// The machines that serve counting only.
+pub fn bench() -> &'static [Board] {
+    &FILE.bench
+}
+
+/// The machine of this name, be it one for counting only.
 pub fn find(name: &str) -> Result<&'static Board, UnknownBoard> {
-    all().iter().find(|board| board.name == name).ok_or_else(|| UnknownBoard(name.to_owned()))
+    let mut every = all().iter().chain(bench());
+    every.find(|board| board.name == name).ok_or_else(|| UnknownBoard(name.to_owned()))
 }
 
 /// The machine that a build for `target` is meant for where none is named: the default if it has this target, else the
@@ -148,7 +156,7 @@ pub struct UnknownBoard(String);
 impl std::fmt::Display for UnknownBoard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "there is no board {:?}; boards.toml has", self.0)?;
-        for board in all() {
+        for board in all().iter().chain(bench()) {
             write!(f, " {}", board.name)?;
         }
         Ok(())
@@ -164,7 +172,7 @@ mod tests {
     #[test]
     fn the_default_exists_and_names_are_unique() {
         assert!(find(DEFAULT).is_ok());
-        for board in all() {
+        for board in all().iter().chain(bench()) {
             assert_eq!(find(&board.name), Ok(board));
         }
     }

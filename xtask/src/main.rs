@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+mod bench;
 mod bless;
 mod ci;
 mod cli;
@@ -32,6 +33,7 @@ enum Command {
     Test(test::Args),
     Bless(bless::Args),
     Size(size::Args),
+    Bench(bench::Args),
     Machines(machines::Args),
     Ci(ci::Args),
     #[command(hide = true)]
@@ -47,6 +49,7 @@ impl Command {
             Self::Test(args) => args.run(),
             Self::Bless(args) => args.run().map(done),
             Self::Size(args) => args.run().map(done),
+            Self::Bench(args) => args.run(),
             Self::Machines(args) => args.run().map(done),
             Self::Ci(args) => args.run(),
             Self::QemuRun(args) => args.run(),

@@ -4,6 +4,7 @@
 //! a connection of its own on the loopback interface.
 
 use std::{
+    ffi::OsString,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -46,6 +47,18 @@ pub fn run(
     elf: &Path,
     input: &[u8],
     limit: Duration,
+    on_event: impl FnMut(Event),
+) -> Result<i32> {
+    run_with(board, elf, input, limit, &[], on_event)
+}
+
+/// [`run`], with further arguments for QEMU.
+fn run_with(
+    board: &Board,
+    elf: &Path,
+    input: &[u8],
+    limit: Duration,
+    arguments: &[OsString],
     mut on_event: impl FnMut(Event),
 ) -> Result<i32> {
     let deadline = Instant::now() + limit;
@@ -53,7 +66,7 @@ pub fn run(
     let table = Table::parse(&bytes)?.with_context(|| format!("{} has no .defmt section", elf.display()))?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no loopback interface")?;
     let address = listener.local_addr()?;
-    let mut qemu = KillOnDrop(start(board, elf, address)?);
+    let mut qemu = KillOnDrop(start(board, elf, address, arguments)?);
     let mut stdout = qemu.0.stdout.take().expect("it is piped");
 
     thread::scope(|scope| {
@@ -130,12 +143,7 @@ pub struct Report {
 impl Report {
     /// Reads `name=value` pairs.
     fn parse(fields: &str) -> Result<Self> {
-        let text = |name: &str| {
-            fields
-                .split(' ')
-                .find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
-                .with_context(|| format!("the report {fields:?} lacks {name:?}"))
-        };
+        let text = |name| field(fields, name);
         let number = |name| Ok::<u32, anyhow::Error>(text(name)?.parse()?);
         Ok(Self {
             prompt: number("prompt")?,
@@ -150,9 +158,28 @@ impl Report {
     }
 }
 
+/// The value of a field among `name=value` pairs.
+pub fn field<'a>(fields: &'a str, name: &str) -> Result<&'a str> {
+    fields
+        .split(' ')
+        .find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+        .with_context(|| format!("the report {fields:?} lacks {name:?}"))
+}
+
 /// Runs the program like [`run`] and keeps what happens.
 pub fn capture(board: &Board, elf: &Path, input: &[u8], limit: Duration) -> Result<Run> {
-    watch(board, elf, input, limit, |_| ())
+    capture_with(board, elf, input, limit, &[])
+}
+
+/// [`capture`], with further arguments for QEMU.
+pub fn capture_with(
+    board: &Board,
+    elf: &Path,
+    input: &[u8],
+    limit: Duration,
+    arguments: &[OsString],
+) -> Result<Run> {
+    keep(|on_event| run_with(board, elf, input, limit, arguments, on_event), |_| ())
 }
 
 /// [`capture`], with every event shown as it happens.
@@ -161,10 +188,15 @@ pub fn watch(
     elf: &Path,
     input: &[u8],
     limit: Duration,
-    mut show: impl FnMut(&Event),
+    show: impl FnMut(&Event),
 ) -> Result<Run> {
+    keep(|on_event| run(board, elf, input, limit, on_event), show)
+}
+
+/// Keeps the events of a run, each of which is shown first.
+fn keep(run: impl FnOnce(&mut dyn FnMut(Event)) -> Result<i32>, mut show: impl FnMut(&Event)) -> Result<Run> {
     let (mut output, mut logs) = (Vec::new(), Vec::new());
-    let exit_code = run(board, elf, input, limit, |event| {
+    let exit_code = run(&mut |event| {
         show(&event);
         match event {
             Event::Output(bytes) => output.extend(bytes),
@@ -174,7 +206,7 @@ pub fn watch(
     Ok(Run { output, logs, exit_code })
 }
 
-fn start(board: &Board, elf: &Path, uart: SocketAddr) -> Result<Child> {
+fn start(board: &Board, elf: &Path, uart: SocketAddr, arguments: &[OsString]) -> Result<Child> {
     let qemu = &board.qemu;
     Command::new(&qemu.binary)
         .args(["-machine", &qemu.machine])
@@ -185,6 +217,7 @@ fn start(board: &Board, elf: &Path, uart: SocketAddr) -> Result<Child> {
         .args(["-semihosting-config", "enable=on,target=native"])
         // Every instruction takes 64 ns of virtual time, which makes runs repeatable and instructions countable.
         .args(["-icount", "shift=6"])
+        .args(arguments)
         .arg("-kernel")
         .arg(elf)
         .stdin(Stdio::null())

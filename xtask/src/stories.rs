@@ -42,16 +42,23 @@ pub fn data() -> Option<(PathBuf, PathBuf)> {
     (checkpoint.exists() && tokenizer.exists()).then_some((checkpoint, tokenizer))
 }
 
+/// Imports the model and returns its file; nothing where its data are not found.
+pub fn import() -> Result<Option<PathBuf>> {
+    let Some((checkpoint, tokenizer)) = data() else {
+        return Ok(None);
+    };
+    let model = command::root().join("target/stories260K.thumb");
+    cli::import_llama2c(&cli::build()?, &checkpoint, &tokenizer, &model)?;
+    Ok(Some(model))
+}
+
 impl Stories {
     /// Imports the model and runs it on the host; nothing where its data are not found.
     pub fn find() -> Result<Option<Self>> {
-        let Some((checkpoint, tokenizer)) = data() else {
+        let Some(model) = import()? else {
             return Ok(None);
         };
-        let thumbformer = cli::build()?;
-        let model = command::root().join("target/stories260K.thumb");
-        cli::import_llama2c(&thumbformer, &checkpoint, &tokenizer, &model)?;
-        let mut run = Command::new(&thumbformer);
+        let mut run = Command::new(cli::build()?);
         run.arg("run").arg(&model).args(["--temperature", "0", "--max-tokens", TOKENS, "--json"]);
         let host = Written::of(&mut run)?;
         Ok(Some(Self { model, host }))

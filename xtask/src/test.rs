@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use boards::Board;
 
 use crate::{
-    command, firmware, float, golden,
+    bench, command, firmware, float, golden,
     qemu::{self, Run},
     readme, setup,
     stories::{self, Stories},
@@ -33,6 +33,11 @@ impl Args {
         host(&mut tally)?;
         tally.check("host story is the golden one", golden::host().and_then(|text| golden::check(&text)));
         readme_commands(&mut tally)?;
+        let name = "the two instruments of bench agree";
+        match bench::check() {
+            Ok(Err(why)) => tally.skipped.push(format!("{name}: {why}")),
+            result => tally.check(name, result.map(drop)),
+        }
         let stories = Stories::find()?;
         for board in boards {
             for (name, test) in BOARD_TESTS {

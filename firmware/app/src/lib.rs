@@ -3,10 +3,12 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod bench;
 mod error;
 mod line;
 mod story;
 
+pub use bench::{Meter, Region, Work, bench};
 pub use error::Error;
 pub use line::read_line;
 pub use story::{MAX_PROMPT, Report, story};

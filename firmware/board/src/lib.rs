@@ -2,6 +2,7 @@
 //!
 //! - [`Board`]: the serial port, behind the traits of `embedded-io`
 //! - [`instructions`]: how many instructions the processor has executed
+//! - [`measure`]: how many instructions some work takes, by two independent instruments
 //! - [`stack_high_water`]: how deep the stack has been
 //! - [`exit`]: the end of the program, with success or failure
 //!
@@ -14,10 +15,12 @@ use defmt_semihosting as _;
 
 mod counter;
 mod fault;
+mod region;
 mod stack;
 pub mod uart;
 
 pub use counter::{instructions, spin};
+pub use region::measure;
 pub use stack::high_water as stack_high_water;
 
 #[cfg(target_arch = "arm")]
