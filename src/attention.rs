@@ -78,7 +78,8 @@ pub fn attend(
                 let (a, b) = queries.split_at(head_dim);
                 let pair = part(weights, 2 * align(head_dim));
                 kernel::arrange_pair(a, b, pair);
-                let tops = kernel::scores_pair(keys, head_dim, key_scales, pair, units.base, part(scores, 2 * len));
+                let tops =
+                    kernel::scores_pair(keys, head_dim, key_scales, pair, units.base, part(scores, 2 * len));
                 let weights = part(weights, 2 * align(len));
                 let sums = kernel::softmax_pair(
                     &EXP2_1024,
@@ -246,7 +247,8 @@ mod tests {
                 let row = |p: usize| {
                     let (mantissa, exponent) = step(scales[p]);
                     let step = f64::from(mantissa) * 2f64.powi(exponent as i32 - frac);
-                    let element = |c| elements[if cache.transposed { c * seq_len + p } else { p * head_dim + c }];
+                    let element =
+                        |c| elements[if cache.transposed { c * seq_len + p } else { p * head_dim + c }];
                     (0..head_dim).map(|c| f64::from(element(c)) * step).collect()
                 };
                 (0..len).map(row).collect()

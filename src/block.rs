@@ -30,7 +30,8 @@ pub fn attention(model: &Model<'_>, layer: usize, position: usize, memory: &mut 
     let Memory { hidden, hidden_size, scratch, operand, vector, weights, cache, .. } = memory;
 
     let wq = model.linear(TensorKind::Wq, layer);
-    let (x, scale) = read_hidden(model, TensorKind::AttentionNorm, layer, &wq, (hidden, *hidden_size), vector, operand);
+    let (x, scale) =
+        read_hidden(model, TensorKind::AttentionNorm, layer, &wq, (hidden, *hidden_size), vector, operand);
     let (q, rest) = split(scratch, dim); // [n_heads, head_dim]
     let (k, rest) = split(rest, kv_dim); // [n_kv_heads, head_dim]
     let (v, _) = split(rest, kv_dim); // [n_kv_heads, head_dim]
@@ -68,7 +69,8 @@ pub fn mlp(model: &Model<'_>, layer: usize, memory: &mut Memory<'_>) {
     let Memory { hidden, hidden_size, scratch, operand, vector, .. } = memory;
 
     let w1 = model.linear(TensorKind::W1, layer);
-    let (x, scale) = read_hidden(model, TensorKind::MlpNorm, layer, &w1, (hidden, *hidden_size), vector, operand);
+    let (x, scale) =
+        read_hidden(model, TensorKind::MlpNorm, layer, &w1, (hidden, *hidden_size), vector, operand);
     let (gate, up) = split(scratch, hidden_dim); // [hidden_dim] each
     let up = split(up, if config.gated { hidden_dim } else { 0 }).0;
     let gate_size = w1.forward(&x, scale, frac, gate);
@@ -87,7 +89,8 @@ pub fn mlp(model: &Model<'_>, layer: usize, memory: &mut Memory<'_>) {
 pub fn head(model: &Model<'_>, memory: &mut Memory<'_>) {
     let Memory { hidden, hidden_size, scratch, operand, vector, .. } = memory;
     let head = model.linear(TensorKind::Head, 0);
-    let (x, scale) = read_hidden(model, TensorKind::FinalNorm, 0, &head, (hidden, *hidden_size), vector, operand);
+    let (x, scale) =
+        read_hidden(model, TensorKind::FinalNorm, 0, &head, (hidden, *hidden_size), vector, operand);
     head.forward(&x, scale, model.frac(), split(scratch, model.config().vocab_size).0);
 }
 

@@ -190,7 +190,9 @@ mod tests {
 
     #[test]
     fn heads_come_back_within_half_a_step() {
-        for (transposed, unit) in [false, true].into_iter().flat_map(|t| [-20, -9, -5, -1, 0, 3].map(|u| (t, u))) {
+        for (transposed, unit) in
+            [false, true].into_iter().flat_map(|t| [-20, -9, -5, -1, 0, 3].map(|u| (t, u)))
+        {
             for amplitude in [1, 7, 300, 32_767] {
                 let values: Vec<i16> = (0..16).map(|i| ((i * 37 % 17 - 8) * amplitude / 8) as i16).collect();
                 let (mut elements, mut scales) = (vec![0i8; 2 * 4 * 8], vec![0u8; 2 * 4]);

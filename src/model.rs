@@ -158,9 +158,14 @@ impl<'m> Model<'m> {
                 cols: t.spec.cols,
                 input: t.input,
             },
-            None => {
-                Linear { weights: Weights::Rows(&[]), scales: &[], bias: &[], exponent: 0, cols: 1, input: InputWidth::A16 }
-            }
+            None => Linear {
+                weights: Weights::Rows(&[]),
+                scales: &[],
+                bias: &[],
+                exponent: 0,
+                cols: 1,
+                input: InputWidth::A16,
+            },
         }
     }
 

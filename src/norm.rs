@@ -22,7 +22,14 @@ impl Norm<'_> {
     ///
     /// The vector's own scale cancels out of the quotient, so that without gains the block-shifted residual
     /// stream itself is the result and only its scale is computed.
-    pub fn forward(&self, hidden: &[i32], magnitude: u32, frac: i32, width: InputWidth, q: &mut [i16]) -> Scale {
+    pub fn forward(
+        &self,
+        hidden: &[i32],
+        magnitude: u32,
+        frac: i32,
+        width: InputWidth,
+        q: &mut [i16],
+    ) -> Scale {
         let n = hidden.len() as u32;
         // LayerNorm keeps a bit for what taking off the mean may add.
         let s = block_shift(

@@ -183,7 +183,8 @@ impl<'a> Session<'a> {
             }
             Slice::Mlp(layer) => {
                 block::mlp(model, layer, memory);
-                self.saturations = self.saturations.saturating_add(u32::from(block::is_near_saturation(memory)));
+                self.saturations =
+                    self.saturations.saturating_add(u32::from(block::is_near_saturation(memory)));
                 if layer + 1 < model.config().n_layers {
                     return Some(Slice::Attention(layer + 1));
                 }

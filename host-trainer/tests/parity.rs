@@ -4,7 +4,7 @@ mod common;
 
 use common::Difference;
 use host_trainer::device::{Memory, ModelFile};
-use host_trainer::export::{Options, export};
+use host_trainer::export::{Options, Target, export};
 use host_trainer::model::{Model, ModelConfig};
 use host_trainer::tokenizer::section;
 use thumbformer::format::{InputWidth, tokenizer::TokenizerKind};
@@ -43,8 +43,14 @@ fn compare(model: &Model, options: &Options) -> Difference {
     difference
 }
 
-const A8: Options =
-    Options { input: |_| InputWidth::A8, target: Target::Any, fold_gains: false, equalize: true, headroom: 8, seq_len: None };
+const A8: Options = Options {
+    input: |_| InputWidth::A8,
+    target: Target::Any,
+    fold_gains: false,
+    equalize: true,
+    headroom: 8,
+    seq_len: None,
+};
 
 const SHAPES: [(&str, &str); 6] = [
     (

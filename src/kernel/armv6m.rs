@@ -6,9 +6,6 @@ use crate::format::InputWidth;
 use core::arch::naked_asm;
 
 pub use super::offset_bytes::{operand_len, prepare};
-/// See [`super::add_weighted_rows`].
-pub use super::rows::add_weighted_rows;
-
 /// The kernels' name.
 pub const NAME: &str = "armv6m";
 

@@ -20,9 +20,9 @@ mod dsp;
 #[cfg(thumbformer_kernel = "mve")]
 #[allow(unsafe_code)]
 mod mve;
-mod passes;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 mod offset_bytes;
+mod passes;
 #[cfg(any(thumbformer_kernel = "portable", test, feature = "selftest"))]
 mod portable;
 mod portable_tiles;
@@ -58,10 +58,14 @@ use vector as chosen;
 use chosen as bytes;
 #[cfg(thumbformer_kernel = "dsp")]
 use chosen as halves;
+#[cfg(not(any(
+    thumbformer_kernel = "armv6m",
+    thumbformer_kernel = "armv7m",
+    thumbformer_kernel = "riscv"
+)))]
+use portable_tiles::bytes;
 #[cfg(not(thumbformer_kernel = "dsp"))]
 use portable_tiles::halves;
-#[cfg(not(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv")))]
-use portable_tiles::bytes;
 
 use crate::format::{InputWidth, Layout};
 #[cfg(feature = "selftest")]

@@ -35,9 +35,6 @@ pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
     }
 }
 
-/// See [`super::add_weighted_rows`].
-pub use super::rows::add_weighted_rows;
-
 /// `blocks` times four rows.
 ///
 /// # Safety

@@ -21,9 +21,6 @@ pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
     }
 }
 
-/// See [`super::add_weighted_rows`].
-pub use super::rows::add_weighted_rows;
-
 /// Four rows at a time, and returns how many rows that were: none where columns or stride are no multiple of four.
 #[inline(never)]
 fn blocks(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) -> usize {

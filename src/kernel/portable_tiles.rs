@@ -21,9 +21,11 @@ macro_rules! kernel {
     ($offsets:literal) => {
         use crate::format::InputWidth;
 
+        #[cfg(any(test, feature = "selftest"))]
         pub use super::operand_len;
 
         /// The kernel's name.
+        #[cfg(any(test, feature = "selftest"))]
         pub const NAME: &str = concat!("portable, offsets ", stringify!($offsets));
 
         /// Puts an input vector into the form that [`tiles`] wants: the first [`operand_len`] words.

@@ -12,16 +12,6 @@ pub fn product(weights: &[i8], stride: usize, x: &[i16], row: usize) -> i32 {
     sum as i32
 }
 
-/// One element of a sum of weighted rows: `start` plus the sum over `row` of
-/// `values[row * stride + column] * weights[row]`, cut in the same way.
-pub fn weighted_sum(values: &[i8], stride: usize, weights: &[i16], column: usize, start: i32) -> i32 {
-    let mut sum = start as i64;
-    for row in 0..weights.len() {
-        sum += values[row * stride + column] as i64 * weights[row] as i64;
-    }
-    sum as i32
-}
-
 /// How a matrix in tiles of 4 x 4 stores its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tiling {

@@ -20,6 +20,3 @@ pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
         *sum = products.fold(0, i32::wrapping_add);
     }
 }
-
-/// See [`super::add_weighted_rows`].
-pub use super::rows::add_weighted_rows;

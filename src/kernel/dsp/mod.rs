@@ -21,7 +21,7 @@ pub use attention::{scores, scores_pair, softmax, softmax_pair};
 pub use pair::{arrange_pair, product_pair};
 pub use passes::{activate_gated, add, magnitude, peak, rotate, round, scale};
 pub use rescale::rescale;
-pub use strided::{add_weighted_rows, arrange, matvec_strided};
+pub use strided::{arrange, matvec_strided};
 #[cfg(feature = "selftest")]
 pub use suite::check;
 pub use tiles::{operand_len, prepare, tiles};

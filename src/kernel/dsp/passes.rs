@@ -278,12 +278,7 @@ struct Activation {
 /// # Safety
 /// `values` and `ups` point to `len` elements, more than none, and `how.openings` to 513.
 #[unsafe(naked)]
-unsafe extern "C" fn activate1(
-    values: *mut i32,
-    ups: *const i32,
-    len: usize,
-    how: *const Activation,
-) -> u32 {
+unsafe extern "C" fn activate1(values: *mut i32, ups: *const i32, len: usize, how: *const Activation) -> u32 {
     // r4, r5, r6: the shifts; r7: the table; r8: 16; r9: magnitude. x: r3, |x|: r11, its place in the table: r12, two entries:
     // lr, the opening: r10
     naked_asm!(

@@ -43,23 +43,6 @@ pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
     }
 }
 
-/// See [`super::super::add_weighted_rows`].
-pub fn add_weighted_rows(values: &[i8], stride: usize, weights: &[i16], sums: &mut [i32]) {
-    let columns = sums.len();
-    let rows = rows::count(values.len(), stride, columns).min(weights.len());
-    let bits = values.as_ptr().addr() | weights.as_ptr().addr() | columns | stride;
-    if !bits.is_multiple_of(4) {
-        return rows::add_weighted_rows(values, stride, weights, sums);
-    }
-    if rows == 0 || columns == 0 {
-        return;
-    }
-    let (v, w, s) = (values.as_ptr(), weights.as_ptr(), sums.as_mut_ptr());
-    // SAFETY: as above: `values` holds `rows` rows of `columns` bytes, `stride` apart, `weights` at least `rows`
-    // elements and `sums` columns sums. All addresses and columns are multiples of 4; rows and columns are not 0.
-    unsafe { weighted(v, w, s, stride, rows, columns / 4) }
-}
-
 /// The same product for slices that LDRD cannot read, and for columns that are no multiple of four.
 #[cold]
 fn unaligned(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
@@ -278,110 +261,6 @@ unsafe extern "C" fn row1(
         "subs r8, #1",
         "str r8, [sp, #40]",
         "bne 2b",
-        "pop {{r4-r11, pc}}",
-    )
-}
-
-/// Four columns of one row: `$address` is their word, `$weight` and `$half` ("b" or "t") the register and the half of
-/// it that hold the row's weight. Sums in r4 to r7.
-macro_rules! weighted_by_4 {
-    ($address:literal, $weight:literal, $half:literal) => {
-        concat!(
-            "ldr r10, ",
-            $address,
-            "\n",
-            "sxtb16 r11, r10\n",
-            "smlab",
-            $half,
-            " r4, r11, ",
-            $weight,
-            ", r4\n",
-            "smlat",
-            $half,
-            " r6, r11, ",
-            $weight,
-            ", r6\n",
-            "sxtb16 r10, r10, ror #8\n",
-            "smlab",
-            $half,
-            " r5, r10, ",
-            $weight,
-            ", r5\n",
-            "smlat",
-            $half,
-            " r7, r10, ",
-            $weight,
-            ", r7\n",
-        )
-    };
-}
-
-/// Adds `rows` weighted rows to the sums, four columns at a time.
-///
-/// # Safety
-/// `values` points to `rows` rows of 4 * groups bytes, `stride` bytes apart, `weights` to `rows` elements and `sums` to
-/// 4 * groups sums. All start at multiples of four bytes, stride is one; rows and groups are not 0.
-#[unsafe(naked)]
-unsafe extern "C" fn weighted(
-    values: *const i8,
-    weights: *const i16,
-    sums: *mut i32,
-    stride: usize,
-    rows: usize,
-    groups: usize,
-) {
-    // r0: row; r1: weights; r2: stride; r3: 3 * stride; r4 to r7: sums; r8, r9: four weights; r10, r11: values;
-    // r12: weights' end in groups of 4; lr: weights' end.
-    // The frame: 0 values, 4 weights, 8 and 12 their ends, 16 sums; above it 60 groups left
-    naked_asm!(
-        ".cpu cortex-m33",
-        "push {{r4-r11, lr}}",
-        "ldr r12, [sp, #36]",
-        "sub sp, #20",
-        "bic r4, r12, #3",
-        "add r4, r1, r4, lsl #1",
-        "add r5, r1, r12, lsl #1",
-        "strd r0, r1, [sp]",
-        "strd r4, r5, [sp, #8]",
-        "str r2, [sp, #16]",
-        "mov r2, r3",
-        "add r3, r2, r2, lsl #1",
-        "2:",
-        "ldmia sp, {{r0, r1, r12, lr}}",
-        "ldr r8, [sp, #16]",
-        "ldmia r8, {{r4-r7}}",
-        "cmp r1, r12",
-        "beq 4f",
-        "3:",
-        "ldrd r8, r9, [r1], #8",
-        weighted_by_4!("[r0]", "r8", "b"),
-        weighted_by_4!("[r0, r2]", "r8", "t"),
-        weighted_by_4!("[r0, r2, lsl #1]", "r9", "b"),
-        weighted_by_4!("[r0, r3]", "r9", "t"),
-        "add r0, r0, r2, lsl #2",
-        "cmp r1, r12",
-        "bne 3b",
-        "4:",
-        "cmp r1, lr",
-        "beq 6f",
-        "5:",
-        "ldrsh r8, [r1], #2",
-        weighted_by_4!("[r0]", "r8", "b"),
-        "add r0, r0, r2",
-        "cmp r1, lr",
-        "bne 5b",
-        "6:",
-        "ldr r8, [sp, #16]",
-        "stmia r8!, {{r4-r7}}",
-        "str r8, [sp, #16]",
-        "ldr r0, [sp]",
-        "adds r0, #4",
-        "str r0, [sp]",
-        "ldr r8, [sp, #60]",
-        "subs r8, #1",
-        "str r8, [sp, #60]",
-        "bne 2b",
-        "add sp, #20",
         "pop {{r4-r11, pc}}",
     )
 }
