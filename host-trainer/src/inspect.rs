@@ -94,7 +94,7 @@ impl Inspection {
             ("KV cache", plan.cache_bytes()),
             ("scratch (activations, scores, logits)", 4 * plan.scratch),
             ("residual stream", 4 * plan.hidden),
-            ("vectors and weights", 2 * (plan.vector + plan.weights)),
+            ("vectors and weights", 4 * plan.operand + 2 * (plan.vector + plan.weights)),
             ("token history", 2 * plan.history),
         ];
         Ok(Self {

@@ -8,19 +8,21 @@
 //! one, and there are no loops for the rest. Where the first round begins is a word of the frame, among those that one
 //! LDM brings back at the start of each block of rows, into pc.
 
-mod attention;
 mod pair;
 mod passes;
 mod rescale;
+mod scores;
+mod softmax;
 mod strided;
 #[cfg(feature = "selftest")]
 mod suite;
 mod tiles;
 
-pub use attention::{scores, scores_pair, softmax, softmax_pair};
 pub use pair::{arrange_pair, product_pair};
 pub use passes::{activate_gated, add, magnitude, peak, rotate, round, scale};
 pub use rescale::rescale;
+pub use scores::{scores, scores_pair};
+pub use softmax::{softmax, softmax_pair};
 pub use strided::{arrange, matvec_strided};
 #[cfg(feature = "selftest")]
 pub use suite::check;
@@ -28,3 +30,8 @@ pub use tiles::{operand_len, prepare, tiles};
 
 /// The kernels' name.
 pub const NAME: &str = "armv7em-dsp";
+
+/// A number in every byte, as a sum: what is added to a byte to keep it positive may be negative.
+const fn in_every_byte(number: u32) -> u32 {
+    number.wrapping_mul(0x0101_0101)
+}

@@ -19,7 +19,9 @@ pub fn arrange_pair(a: &[i16], b: &[i16], pair: &mut [i16]) {
     for ((a, b), pair) in a.iter().zip(b).zip(&mut pairs) {
         arrange_group(a, b, pair);
     }
-    if let (false, Some(pair)) = (a_rest.is_empty(), pairs.next()) {
+    if !a_rest.is_empty()
+        && let Some(pair) = pairs.next()
+    {
         let (mut a, mut b) = ([0; 4], [0; 4]);
         for ((a, b), (&a_rest, &b_rest)) in a.iter_mut().zip(&mut b).zip(a_rest.iter().zip(b_rest)) {
             (*a, *b) = (a_rest, b_rest);
@@ -64,8 +66,9 @@ pub fn product_pair(weights: &[i8], stride: usize, columns: usize, pair: &[i16],
         // `pair` start at multiples of four bytes, and so does every row; columns and blocks are not 0.
         unsafe { rows2(w, x, y.as_mut_ptr(), columns, stride, blocks) }
     }
-    if let (true, Some(row), Some(y)) =
-        (odd, weights.get(2 * blocks * stride..), y.get_mut(4 * blocks..4 * blocks + 2))
+    if odd
+        && let Some(row) = weights.get(2 * blocks * stride..)
+        && let Some(y) = y.get_mut(4 * blocks..4 * blocks + 2)
     {
         let mut sums = [0; 4];
         // SAFETY: as above, for one row, which is both rows of the block.

@@ -145,8 +145,9 @@ fn product(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y:
     if whole > 0 {
         multiply(tiles, y, whole);
     }
-    if let (true, Some(block), Some(y)) =
-        (whole < blocks, tiles.get(4 * groups * whole..), y.get_mut(4 * whole..))
+    if whole < blocks
+        && let Some(block) = tiles.get(4 * groups * whole..)
+        && let Some(y) = y.get_mut(4 * whole..)
     {
         let mut sums = [0; 4];
         multiply(block, &mut sums, 1);
