@@ -68,10 +68,10 @@ impl Region {
         Some(self.executed?.abs_diff(self.counted))
     }
 
-    /// An error where the two instruments disagree. The counter's own rounding is within 1; where its 24 bits wrap, every
-    /// ten million instructions, a few more may be missed.
+    /// An error where the two instruments disagree. Where a tick is hardly longer than an instruction (microbit), each of
+    /// four readings of the counter may be one off; where its 24 bits wrap, every ten million instructions, a few more.
     fn check(&self) -> Result<()> {
-        let tolerance = 1 + self.instructions() / 1_000_000;
+        let tolerance = 4 + self.instructions() / 1_000_000;
         ensure!(
             self.deviation().is_none_or(|off| off <= tolerance),
             "{} at {}: the plugin has {} instructions, the processor's counter {}",
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!((counted, executed, position), (1000, Some(1000), 7));
         assert!(without_empty(vec![region(lines[1]).unwrap()]).is_err());
         regions[0].check().unwrap();
-        assert!(Region { counted: 1003, ..regions[0].clone() }.check().is_err());
+        assert!(Region { counted: 1005, ..regions[0].clone() }.check().is_err());
         assert!(region("work=token position=x tokens=1 instructions=3").is_err());
     }
 }
