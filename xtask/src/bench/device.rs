@@ -62,6 +62,26 @@ impl Region {
     pub fn instructions(&self) -> u64 {
         self.executed.unwrap_or(self.counted)
     }
+
+    /// The difference between the two instruments.
+    pub fn deviation(&self) -> Option<u64> {
+        Some(self.executed?.abs_diff(self.counted))
+    }
+
+    /// An error where the two instruments disagree. Where a tick is hardly longer than an instruction (microbit), each of
+    /// four readings of the counter may be one off; where its 24 bits wrap, every ten million instructions, a few more.
+    fn check(&self) -> Result<()> {
+        let tolerance = 4 + self.instructions() / 1_000_000;
+        ensure!(
+            self.deviation().is_none_or(|off| off <= tolerance),
+            "{} at {}: the plugin has {} instructions, the processor's counter {}",
+            self.work,
+            self.position,
+            self.instructions(),
+            self.counted
+        );
+        Ok(())
+    }
 }
 
 /// Builds the firmware with the model, runs it on the machine and compares its digest with the host's. `plain` leaves
@@ -91,8 +111,10 @@ pub fn measure(board: &Board, model: &Model, tokens: u32, plain: bool, digest: &
         fs::remove_file(&out)?;
         add_profiles(&mut regions, plugin::parse(&text)?)?;
     }
+    let regions = without_empty(regions)?;
+    regions.iter().try_for_each(Region::check)?;
     Ok(Measurement {
-        regions: without_empty(regions)?,
+        regions,
         workspace: field(report, "workspace")?.parse()?,
         stack: field(report, "stack")?.parse()?,
         kernel: field(report, "kernel")?.to_owned(),
@@ -162,6 +184,8 @@ mod tests {
         let Region { counted, executed, position, .. } = regions[0];
         assert_eq!((counted, executed, position), (1000, Some(1000), 7));
         assert!(without_empty(vec![region(lines[1]).unwrap()]).is_err());
+        regions[0].check().unwrap();
+        assert!(Region { counted: 1005, ..regions[0].clone() }.check().is_err());
         assert!(region("work=token position=x tokens=1 instructions=3").is_err());
     }
 }

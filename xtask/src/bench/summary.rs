@@ -25,6 +25,8 @@ pub struct Summary {
     pub label: String,
     /// Why only totals were counted, if that is so.
     pub fallback: Option<String>,
+    /// The largest difference between the plugin's and the counter's totals of a region, in instructions.
+    pub counter_deviation: Option<u64>,
     /// The figures that are kept and compared.
     pub figures: Figures,
     /// Decoding, by part.
@@ -104,6 +106,7 @@ impl Summary {
             machine: board.name.clone(),
             label: label(board),
             fallback: measured.fallback.clone(),
+            counter_deviation: measured.regions.iter().filter_map(Region::deviation).max(),
             figures: Figures { kernel: measured.kernel.clone(), tokens: n, values: figures },
             parts,
             functions,

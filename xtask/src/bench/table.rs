@@ -17,9 +17,13 @@ fn print(out: &mut String, summary: &Summary) -> std::fmt::Result {
     let figures = &summary.figures;
     let figure = |name: &str| figures.get(name).map_or("-".to_owned(), thousands);
     writeln!(out, "{}, {} kernels, {} tokens", summary.label, figures.kernel, figures.tokens)?;
-    match &summary.fallback {
-        None => writeln!(out, "  counted by the plugin: every executed instruction")?,
-        Some(why) => writeln!(out, "  counted by the processor's counter, totals only: {why}")?,
+    match (&summary.fallback, summary.counter_deviation) {
+        (Some(why), _) => writeln!(out, "  counted by the processor's counter, totals only: {why}")?,
+        (None, off) => writeln!(
+            out,
+            "  counted by the plugin, every executed instruction; the processor's counter is off by at most {}",
+            off.unwrap_or_default()
+        )?,
     }
     writeln!(out, "  instructions per token")?;
     let (first, last) = (figure("decode-first"), figure("decode-last"));
