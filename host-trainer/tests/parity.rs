@@ -90,11 +90,12 @@ fn integers_follow_f32_for_every_kind_of_model() {
         let model = model(toml, 11);
         let folded = Options { fold_gains: true, ..A16 };
         let folded_a8 = Options { fold_gains: true, ..A8 };
+        // Of 33 tokens a few are near ties: the divergence is the sharper test.
         for (kind, options, kl, agreement) in [
-            ("a16", A16, 0.001, 0.9),
-            ("a16 folded", folded, 0.001, 0.9),
-            ("a8", A8, 0.002, 0.9),
-            ("a8 folded", folded_a8, 0.002, 0.9),
+            ("a16", A16, 0.0006, 0.85),
+            ("a16 folded", folded, 0.0006, 0.85),
+            ("a8", A8, 0.001, 0.85),
+            ("a8 folded", folded_a8, 0.001, 0.85),
         ] {
             let found = compare(&model, &options);
             println!("{name}, {kind}: {found}");

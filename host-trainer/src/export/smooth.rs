@@ -168,3 +168,55 @@ fn scaled(rows: &[f32], factors: &[f32]) -> (f64, f64) {
     }
     (peaks, energy)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::calibrate::write_text;
+    use crate::export::equalize::equalize;
+
+    /// The largest difference of a logit, and of a parameter.
+    fn changed(toml: &str, change: fn(&mut Model, &[u16]) -> Result<()>) -> (f32, f32) {
+        let mut model = Model::init(toml::from_str(toml).unwrap(), 3).unwrap();
+        // Gains and biases that differ from channel to channel.
+        let tensors = model.params().tensors().to_vec();
+        for tensor in tensors.iter().filter(|tensor| !tensor.is_matrix()) {
+            let values = model.params_mut().get_mut(&tensor.name).unwrap();
+            values.iter_mut().enumerate().for_each(|(i, v)| *v += (i * 7 % 11) as f32 / 4.0);
+        }
+        let before = model.clone();
+        let text = write_text(&model).unwrap();
+        change(&mut model, &text).unwrap();
+        let worst = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        let logits = worst(&before.forward(&text).unwrap(), &model.forward(&text).unwrap());
+        (logits, worst(&before.params().values, &model.params().values))
+    }
+
+    #[test]
+    fn the_model_stays_what_it_is() {
+        let shape = "dim = 16\nhidden_dim = 24\nn_layers = 2\nn_heads = 4\nn_kv_heads = 2\nvocab_size = 40\nseq_len = 32\n";
+        let gpt = "norm = 'layer'\ngated = false\npositions = 'learned'\nbiases = true\n";
+        for more in ["", "biases = true\ntied = false\n", &format!("{gpt}activation = 'relu'\n"), gpt] {
+            let toml = format!("{shape}{more}");
+            let changes: [fn(&mut Model, &[u16]) -> Result<()>; 3] =
+                [|m, t| smooth(m, t, false), |m, t| smooth(m, t, true), equalize];
+            for (i, change) in changes.into_iter().enumerate() {
+                let (logits, parameters) = changed(&toml, change);
+                println!("{more:?}, change {i}: logits by {logits}, parameters by {parameters}");
+                assert!(logits < 3e-5 && parameters > 0.01, "{more:?}, {i}: {logits}, {parameters}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_channel_that_stands_out_is_taken_back() {
+        let mut model = Model::init(toml::from_str("dim = 8\nhidden_dim = 8\nn_layers = 1\nn_heads = 1\nn_kv_heads = 1\nvocab_size = 40\nseq_len = 32\n").unwrap(), 3).unwrap();
+        model.params_mut().get_mut("layers.0.ffn_norm.weight").unwrap()[5] = 100.0;
+        let text = write_text(&model).unwrap();
+        smooth(&mut model, &text, false).unwrap();
+        let gains = model.params().get("layers.0.ffn_norm.weight").unwrap();
+        let largest = gains.iter().fold(0f32, |m, g| m.max(g.abs()));
+        let least = gains.iter().fold(f32::MAX, |m, g| m.min(g.abs()));
+        assert!(largest / least < 50.0, "{gains:?}");
+    }
+}
