@@ -175,8 +175,10 @@ mod tests {
     use crate::export::calibrate::write_text;
     use crate::export::equalize::equalize;
 
+    type Change = fn(&mut Model, &[u16]) -> Result<()>;
+
     /// The largest difference of a logit, and of a parameter.
-    fn changed(toml: &str, change: fn(&mut Model, &[u16]) -> Result<()>) -> (f32, f32) {
+    fn changed(toml: &str, change: Change) -> (f32, f32) {
         let mut model = Model::init(toml::from_str(toml).unwrap(), 3).unwrap();
         // Gains and biases that differ from channel to channel.
         let tensors = model.params().tensors().to_vec();
@@ -198,8 +200,7 @@ mod tests {
         let gpt = "norm = 'layer'\ngated = false\npositions = 'learned'\nbiases = true\n";
         for more in ["", "biases = true\ntied = false\n", &format!("{gpt}activation = 'relu'\n"), gpt] {
             let toml = format!("{shape}{more}");
-            let changes: [fn(&mut Model, &[u16]) -> Result<()>; 3] =
-                [|m, t| smooth(m, t, false), |m, t| smooth(m, t, true), equalize];
+            let changes: [Change; 3] = [|m, t| smooth(m, t, false), |m, t| smooth(m, t, true), equalize];
             for (i, change) in changes.into_iter().enumerate() {
                 let (logits, parameters) = changed(&toml, change);
                 println!("{more:?}, change {i}: logits by {logits}, parameters by {parameters}");
