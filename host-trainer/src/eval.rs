@@ -8,7 +8,7 @@ use crate::model::{Model, check_vocabulary};
 use anyhow::{Result, ensure};
 use std::num::NonZero;
 use std::thread;
-use thumbformer::{Config, Logits, Token};
+use thumbformer::{Config, Logits, Session, Token};
 
 /// Mean cross-entropy of an f32 model in nats per token, and the number of targets.
 pub fn loss_f32(model: &Model, tokens: &[u16], chunk: usize) -> Result<(f64, usize)> {
@@ -35,32 +35,103 @@ pub struct DeviceLoss {
     pub saturations: u32,
 }
 
-/// The loss of a model file, computed by the runtime: the same integers as on a device.
-pub fn loss_device(model: &thumbformer::Model<'_>, tokens: &[u16], chunk: usize) -> Result<DeviceLoss> {
-    let losses = over_chunks(model.config(), tokens, chunk, all_threads(), &|| {
-        let mut memory = Memory::new(model);
-        Ok(move |inputs: &[u16], targets: &[u16]| {
-            let mut session = memory.session(model)?;
-            let mut loss = 0.0;
-            for (&input, &target) in inputs.iter().zip(targets) {
-                loss += surprise(&session.step(Token(input))?, target);
-            }
-            Ok((loss, session.saturations()))
-        })
-    })?;
-    let saturations = losses.iter().map(|l| l.1).sum();
-    let losses: Vec<f64> = losses.into_iter().map(|l| l.0).collect();
-    let (loss, tokens) = mean(&losses, chunk);
-    Ok(DeviceLoss { loss, tokens, saturations })
+/// How far the runtime's distributions are from those in f32.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Divergence {
+    /// Mean Kullback-Leibler divergence in nats per token, of the integers' distribution from that in f32.
+    pub kl: f64,
+    /// Share of the tokens after which both find the same token likeliest.
+    pub agreement: f64,
 }
 
-/// `-ln p(target)`, in floating point from the integer logits.
-fn surprise(logits: &Logits<'_>, target: u16) -> f64 {
+/// The loss of a model file, computed by the runtime: the same integers as on a device.
+pub fn loss_device(model: &thumbformer::Model<'_>, tokens: &[u16], chunk: usize) -> Result<DeviceLoss> {
+    let sums = over_chunks(model.config(), tokens, chunk, all_threads(), &|| {
+        let mut memory = Memory::new(model);
+        Ok(move |inputs: &[u16], targets: &[u16]| {
+            Sums::of(&mut memory.session(model)?, None, inputs, targets)
+        })
+    })?;
+    Ok(Sums::mean(&sums, chunk).0)
+}
+
+/// [`loss_device`], and how far the integers are from `twin`, the model in f32. Holds the f32 logits of one
+/// chunk for each thread.
+pub fn compare(
+    model: &thumbformer::Model<'_>,
+    twin: &Model,
+    tokens: &[u16],
+    chunk: usize,
+) -> Result<(DeviceLoss, Divergence)> {
+    for (name, found, wanted) in [
+        ("vocab_size", twin.config().config.vocab_size, model.config().vocab_size),
+        ("dim", twin.config().config.dim, model.config().dim),
+        ("n_layers", twin.config().config.n_layers, model.config().n_layers),
+    ] {
+        ensure!(
+            found == wanted,
+            "the f32 model: found {name} = {found}, wanted {wanted} as in the model file"
+        );
+    }
+    let sums = over_chunks(model.config(), tokens, chunk, all_threads(), &|| {
+        let mut memory = Memory::new(model);
+        Ok(move |inputs: &[u16], targets: &[u16]| {
+            Sums::of(&mut memory.session(model)?, Some(&twin.forward(inputs)?), inputs, targets)
+        })
+    })?;
+    Ok(Sums::mean(&sums, chunk))
+}
+
+/// What a chunk adds up to.
+struct Sums {
+    loss: f64,
+    kl: f64,
+    agreed: usize,
+    saturations: u32,
+}
+
+impl Sums {
+    fn of(session: &mut Session<'_>, twin: Option<&[f32]>, inputs: &[u16], targets: &[u16]) -> Result<Self> {
+        let mut sums = Self { loss: 0.0, kl: 0.0, agreed: 0, saturations: 0 };
+        for (i, (&input, &target)) in inputs.iter().zip(targets).enumerate() {
+            let found = log_probabilities(&session.step(Token(input))?);
+            sums.loss -= found[usize::from(target)];
+            if let Some(logits) = twin {
+                let logits = &logits[i * found.len()..(i + 1) * found.len()];
+                let wanted = log_softmax(logits.iter().map(|&v| f64::from(v)).collect());
+                sums.kl += wanted.iter().zip(&found).map(|(w, f)| w.exp() * (w - f)).sum::<f64>();
+                sums.agreed += usize::from(likeliest(&wanted) == likeliest(&found));
+            }
+        }
+        sums.saturations = session.saturations();
+        Ok(sums)
+    }
+
+    fn mean(sums: &[Self], chunk: usize) -> (DeviceLoss, Divergence) {
+        let tokens = sums.len() * chunk;
+        let mean = |value: fn(&Self) -> f64| sums.iter().map(value).sum::<f64>() / tokens as f64;
+        let saturations = sums.iter().map(|s| s.saturations).sum();
+        let loss = DeviceLoss { loss: mean(|s| s.loss), tokens, saturations };
+        (loss, Divergence { kl: mean(|s| s.kl), agreement: mean(|s| s.agreed as f64) })
+    }
+}
+
+/// `ln p` of every token, in floating point from the integer logits.
+fn log_probabilities(logits: &Logits<'_>) -> Vec<f64> {
     let unit = f64::from(logits.frac()).exp2().recip();
-    let max = logits.values().iter().fold(i32::MIN, |m, &v| m.max(v));
-    let distance = |v: i32| (f64::from(v) - f64::from(max)) * unit;
-    let sum: f64 = logits.values().iter().map(|&v| distance(v).exp()).sum();
-    sum.ln() - distance(logits.values()[usize::from(target)])
+    log_softmax(logits.values().iter().map(|&v| f64::from(v) * unit).collect())
+}
+
+fn log_softmax(mut logits: Vec<f64>) -> Vec<f64> {
+    let max = logits.iter().fold(f64::MIN, |m, &l| m.max(l));
+    let log_sum = max + logits.iter().map(|l| (l - max).exp()).sum::<f64>().ln();
+    logits.iter_mut().for_each(|l| *l -= log_sum);
+    logits
+}
+
+/// The first of the largest values.
+fn likeliest(values: &[f64]) -> usize {
+    (0..values.len()).rev().max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap_or_default()
 }
 
 /// Calls a worker for each chunk's inputs and targets; each thread makes its own.

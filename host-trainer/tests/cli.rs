@@ -225,6 +225,49 @@ fn evaluation_refuses_bad_streams() {
 }
 
 #[test]
+fn evaluation_against_f32() {
+    let place = Place::new("cli-against");
+    let eval =
+        |rest: &str, parts: &[&str]| place.refuses(&format!("eval {rest} --tokens @stream.u16"), parts);
+    eval("@tiny.safetensors --against @tiny.safetensors", &["--against: found a checkpoint as the model"]);
+    eval("@tiny.thumb --against @tiny.thumb", &["tiny.thumb: found a model file, wanted a checkpoint"]);
+    let mut other = tiny_config();
+    other.config.vocab_size = 300;
+    let model = Model::init(other, 1).unwrap();
+    checkpoint::save(&place.path("other.safetensors"), &model, &Info::default(), None).unwrap();
+    let parts = ["the f32 model: found vocab_size = 300, wanted 259 as in the model file"];
+    eval("@tiny.thumb --against @other.safetensors", &parts);
+    let [tiny, twin, stream] = ["tiny.thumb", "tiny.safetensors", "stream.u16"].map(|name| place.arg(name));
+    let args = ["eval", &tiny, "--tokens", &stream, "--against", &twin];
+    assert!(thumbformer(&args).contains("\nKL(f32 || integers) 0.0"));
+    let json = thumbformer(&[&args[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let (kl, agreement) = (json["kl"].as_f64().unwrap(), json["agreement"].as_f64().unwrap());
+    assert!(kl > 0.0 && kl < 0.01 && agreement > 0.5 && agreement <= 1.0, "{json}");
+}
+
+#[test]
+fn an_export_chooses_the_bits_of_vectors() {
+    let place = Place::new("cli-widths");
+    let export = |bits: &str| {
+        let [tiny, new] = ["tiny.safetensors", "new.thumb"].map(|name| place.arg(name));
+        let args = ["export", &tiny, "-o", &new, "--activations", bits];
+        Command::new(env!("CARGO_BIN_EXE_thumbformer")).args(args).output().unwrap()
+    };
+    for (bits, wanted, told) in [("8", "a8", false), ("16", "a16", false), ("auto", "a8", true)] {
+        let output = export(bits);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{error}");
+        assert_eq!(error.contains("8 bits everywhere"), told, "{error}");
+        let table = thumbformer(&["inspect", &place.arg("new.thumb")]);
+        assert_eq!(table.matches(&format!(" {wanted} ")).count(), 2 * 7 + 1, "{table}");
+    }
+    let before = place.files();
+    assert_eq!(export("12").status.code(), Some(2));
+    assert!(place.files() == before);
+}
+
+#[test]
 fn a_prompt_fits_the_context() {
     let place = Place::new("cli-prompt");
     let prompt = |len: usize| format!("run @tiny.thumb --max-tokens 1 --prompt {}", "x".repeat(len));

@@ -4,7 +4,7 @@ mod common;
 
 use common::Difference;
 use host_trainer::device::{Memory, ModelFile};
-use host_trainer::export::{Options, Target, export};
+use host_trainer::export::{Input, Options, Target, export};
 use host_trainer::model::{Model, ModelConfig};
 use host_trainer::tokenizer::section;
 use thumbformer::format::{InputWidth, tokenizer::TokenizerKind};
@@ -43,14 +43,16 @@ fn compare(model: &Model, options: &Options) -> Difference {
     difference
 }
 
-const A8: Options = Options {
-    input: |_| InputWidth::A8,
+const A16: Options = Options {
+    input: Input::All(InputWidth::A16),
     target: Target::Any,
+    smooth: true,
     fold_gains: false,
     equalize: true,
     headroom: 8,
     seq_len: None,
 };
+const A8: Options = Options { input: Input::All(InputWidth::A8), ..A16 };
 
 const SHAPES: [(&str, &str); 6] = [
     (
@@ -87,13 +89,14 @@ const SHAPES: [(&str, &str); 6] = [
 fn integers_follow_f32_for_every_kind_of_model() {
     for (name, toml) in SHAPES {
         let model = model(toml, 11);
-        let folded = Options { fold_gains: true, ..Options::default() };
+        let folded = Options { fold_gains: true, ..A16 };
         let folded_a8 = Options { fold_gains: true, ..A8 };
+        // Of 33 tokens a few are near ties: the divergence is the sharper test.
         for (kind, options, kl, agreement) in [
-            ("a16", Options::default(), 0.001, 0.9),
-            ("a16 folded", folded, 0.001, 0.9),
-            ("a8", A8, 0.002, 0.9),
-            ("a8 folded", folded_a8, 0.002, 0.9),
+            ("a16", A16, 0.0006, 0.85),
+            ("a16 folded", folded, 0.0006, 0.85),
+            ("a8", A8, 0.001, 0.85),
+            ("a8 folded", folded_a8, 0.001, 0.85),
         ] {
             let found = compare(&model, &options);
             println!("{name}, {kind}: {found}");

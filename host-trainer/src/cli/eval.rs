@@ -1,10 +1,10 @@
 //! `thumbformer eval`
 
-use super::{Kind, kind_of, print, read_tokens};
+use super::{Kind, kind_of, print, read_checkpoint, read_tokens};
 use crate::checkpoint;
 use crate::device::ModelFile;
-use crate::eval::{loss_device, loss_f32};
-use anyhow::{Context, Result};
+use crate::eval::{compare, loss_device, loss_f32};
+use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
 use thumbformer::{Token, Tokenizer};
 
@@ -22,7 +22,12 @@ pub struct Args {
     /// Tokens after which the context starts anew [default: the model's context window]
     #[arg(long)]
     chunk: Option<usize>,
-    /// Print JSON: {"loss": .., "tokens": .., "bits_per_byte": ..}
+    /// The checkpoint (.safetensors) that a model file was made from: also measures how far the integers are
+    /// from it, as the mean divergence KL(f32 || integers) in nats per token and the share of tokens after
+    /// which both find the same token likeliest
+    #[arg(long, value_name = "F32")]
+    against: Option<PathBuf>,
+    /// Print JSON: {"loss": .., "tokens": .., "bits_per_byte": .., "kl": .., "agreement": ..}
     #[arg(long)]
     json: bool,
 }
@@ -37,17 +42,36 @@ impl Args {
                 let file = ModelFile::read(&self.model)?;
                 let model = file.model()?;
                 let chunk = self.chunk.unwrap_or(model.config().seq_len);
-                let result = loss_device(&model, &stream, chunk).with_context(name)?;
+                let (result, divergence) = match &self.against {
+                    None => (loss_device(&model, &stream, chunk).with_context(name)?, None),
+                    Some(twin) => {
+                        let twin = read_checkpoint(twin)?.model;
+                        let (result, divergence) =
+                            compare(&model, &twin, &stream, chunk).with_context(name)?;
+                        (result, Some(divergence))
+                    }
+                };
                 let bytes = target_bytes(&model.tokenizer(), &stream, result.tokens);
-                Evaluation::new(result.loss, result.tokens, bytes, Some(result.saturations))
+                let evaluation = Evaluation::new(result.loss, result.tokens, bytes);
+                Evaluation {
+                    kl: divergence.map(|d| d.kl),
+                    agreement: divergence.map(|d| d.agreement),
+                    saturations: Some(result.saturations),
+                    ..evaluation
+                }
             }
             Kind::Checkpoint => {
+                ensure!(
+                    self.against.is_none(),
+                    "--against: found a checkpoint as the model, {}, wanted a model file",
+                    self.model.display()
+                );
                 let checkpoint = checkpoint::load(&self.model)?;
                 let chunk = self.chunk.unwrap_or(checkpoint.model.config().config.seq_len);
                 let (loss, tokens) = loss_f32(&checkpoint.model, &stream, chunk).with_context(name)?;
                 let tokenizer = checkpoint.tokenizer.as_deref().map(Tokenizer::from_bytes).transpose()?;
                 let bytes = tokenizer.map_or(0, |t| target_bytes(&t, &stream, tokens));
-                Evaluation::new(loss, tokens, bytes, None)
+                Evaluation::new(loss, tokens, bytes)
             }
         };
         print(&if self.json { serde_json::to_string(&result)? } else { result.to_string() })
@@ -68,15 +92,21 @@ struct Evaluation {
     /// Known where there is a tokenizer.
     #[serde(skip_serializing_if = "Option::is_none")]
     bits_per_byte: Option<f64>,
+    /// Of the integers from f32, where they were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kl: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<f64>,
     /// Known of the integer runtime.
     #[serde(skip_serializing_if = "Option::is_none")]
     saturations: Option<u32>,
 }
 
 impl Evaluation {
-    fn new(loss: f64, tokens: usize, bytes: usize, saturations: Option<u32>) -> Self {
+    fn new(loss: f64, tokens: usize, bytes: usize) -> Self {
         let bits = loss * tokens as f64 / std::f64::consts::LN_2;
-        Self { loss, tokens, bits_per_byte: (bytes > 0).then(|| bits / bytes as f64), saturations }
+        let bits_per_byte = (bytes > 0).then(|| bits / bytes as f64);
+        Self { loss, tokens, bits_per_byte, kl: None, agreement: None, saturations: None }
     }
 }
 
@@ -88,6 +118,13 @@ impl std::fmt::Display for Evaluation {
             write!(f, ", {bits:.4} bits per byte")?;
         }
         write!(f, " ({arithmetic}, {} tokens)", self.tokens)?;
+        if let (Some(kl), Some(agreement)) = (self.kl, self.agreement) {
+            write!(
+                f,
+                "\nKL(f32 || integers) {kl:.6} nats per token, top-1 agreement {:.2} %",
+                100.0 * agreement
+            )?;
+        }
         match self.saturations {
             None | Some(0) => Ok(()),
             Some(n) => write!(f, "\nthe residual stream saturated {n} times: export with more headroom"),

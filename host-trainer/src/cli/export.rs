@@ -2,7 +2,7 @@
 
 use super::{read_checkpoint, read_tokens};
 use crate::checkpoint::{Info, check_output, write_atomically};
-use crate::export::{Exported, Options, Target, export};
+use crate::export::{Exported, Input, Options, Target, export};
 use crate::model::{Model, check_vocabulary};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ pub struct Args {
     /// The model file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Text that the model might meet, as u16 token ids: decides the binary point [default: the model writes
-    /// its own]
+    /// Text that the model might meet, as u16 token ids: decides the binary point, the sizes of the
+    /// channels and the bits of the vectors [default: the model writes its own]
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
     /// The licence of the weights, for the metadata [default: that of the checkpoint]
@@ -33,8 +33,9 @@ pub struct Choices {
     /// Positions of the context window, at most those of the checkpoint
     #[arg(long, value_name = "N")]
     context: Option<usize>,
-    /// Bits of the vectors that matrices multiply
-    #[arg(long, default_value = "16", value_parser = ["8", "16"])]
+    /// Bits of the vectors that matrices multiply; auto: 8, but 16 where the calibration text shows that 8 cost
+    /// too much
+    #[arg(long, default_value = "auto", value_parser = ["auto", "8", "16"])]
     activations: String,
     /// Fold the gains of norms into the matrices behind them: fewer instructions, a little less precision
     #[arg(long)]
@@ -69,7 +70,7 @@ impl Args {
     }
 }
 
-/// Rounds a model as it was chosen.
+/// Rounds a model as it was chosen, and tells what was measured for that.
 pub fn round(
     model: &Model,
     tokenizer: &[u8],
@@ -79,8 +80,9 @@ pub fn round(
 ) -> Result<Exported> {
     let options = Options {
         input: match choices.activations.as_str() {
-            "8" => |_| InputWidth::A8,
-            _ => |_| InputWidth::A16,
+            "8" => Input::All(InputWidth::A8),
+            "16" => Input::All(InputWidth::A16),
+            _ => Input::Auto,
         },
         target: choices.target,
         fold_gains: choices.fold_norms,
@@ -88,5 +90,9 @@ pub fn round(
         ..Options::default()
     };
     let metadata = [("name", info.name.as_str()), ("licence", &info.licence), ("source", &info.provenance)];
-    export(model, tokenizer, &metadata, calibration, &options)
+    let exported = export(model, tokenizer, &metadata, calibration, &options)?;
+    if let Some(widths) = &exported.widths {
+        eprintln!("{widths}");
+    }
+    Ok(exported)
 }

@@ -1,10 +1,11 @@
 //! How large the numbers get: the model reads a text in f32 and the largest values decide the binary point.
 
 use super::quantize::{exponent_of, peak};
+use crate::device::Memory;
 use crate::model::Model;
 use anyhow::Result;
 use std::collections::BTreeMap;
-use thumbformer::Token;
+use thumbformer::{Config, Token};
 
 /// The largest magnitude seen at each place of the model that the runtime keeps in units of the residual
 /// stream, over all blocks.
@@ -45,6 +46,11 @@ pub fn windows<'t>(model: &Model, text: &'t [u16]) -> impl Iterator<Item = &'t [
     text.chunks(model.config().config.seq_len)
 }
 
+/// The part of a text that is enough to measure on.
+pub fn excerpt(text: &[u16]) -> &[u16] {
+    &text[..text.len().min(2048)]
+}
+
 /// The longest text that a model writes for its own calibration.
 const SELF_WRITTEN: usize = 256;
 
@@ -52,16 +58,42 @@ const SELF_WRITTEN: usize = 256;
 /// fixed sequence of quantiles.
 pub fn write_text(model: &Model) -> Result<Vec<u16>> {
     let config = model.config().config;
-    let mut tokens = vec![Token::BOS.0.min(config.vocab_size as u16 - 1)];
-    let mut quantile = 0.5f64;
+    let mut tokens = vec![first_token(&config)];
+    let mut quantiles = quantiles();
     while tokens.len() < config.seq_len.min(SELF_WRITTEN) {
         let logits = model.forward(&tokens)?;
         let last = &logits[logits.len() - config.vocab_size..];
-        // The golden ratio spreads the quantiles evenly.
-        quantile = (quantile + 0.618_033_988_749_894_9) % 1.0;
-        tokens.push(draw(last, quantile));
+        tokens.push(draw(last, quantiles.next().unwrap_or_default()));
     }
     Ok(tokens)
+}
+
+/// As many tokens that the runtime writes, in texts of `chunk` tokens.
+pub fn write_texts(model: &thumbformer::Model<'_>, chunk: usize, len: usize) -> Result<Vec<u16>> {
+    let mut tokens = Vec::with_capacity(len);
+    let mut quantiles = quantiles();
+    let mut memory = Memory::new(model);
+    while tokens.len() < len {
+        let mut session = memory.session(model)?;
+        let mut token = first_token(model.config());
+        for _ in 0..chunk.min(len - tokens.len()) {
+            tokens.push(token);
+            let logits = session.step(Token(token))?;
+            let unit = 1.0 / f64::from(1u32 << logits.frac());
+            let values: Vec<f32> = logits.values().iter().map(|&v| (f64::from(v) * unit) as f32).collect();
+            token = draw(&values, quantiles.next().unwrap_or_default());
+        }
+    }
+    Ok(tokens)
+}
+
+fn first_token(config: &Config) -> u16 {
+    Token::BOS.0.min(config.vocab_size as u16 - 1)
+}
+
+/// The golden ratio spreads the quantiles evenly.
+fn quantiles() -> impl Iterator<Item = f64> {
+    std::iter::successors(Some(0.5f64), |q| Some((q + 0.618_033_988_749_894_9) % 1.0)).skip(1)
 }
 
 fn draw(logits: &[f32], quantile: f64) -> u16 {

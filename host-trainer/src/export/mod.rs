@@ -1,14 +1,17 @@
-//! A trained model to a `.thumb` file: equalise, calibrate, round, emit.
+//! A trained model to a `.thumb` file: smooth, equalise, calibrate, round, choose widths, emit.
 //!
 //! Mathematics at export comes from `libm` and from plain arithmetic, never from the platform's library, so
 //! that one checkpoint gives the same bytes on every host.
 
+mod auto;
 mod calibrate;
 mod equalize;
 mod fold;
 mod quantize;
+mod smooth;
 mod target;
 
+pub use auto::{Group, Widths};
 pub use calibrate::Peaks;
 pub use target::Target;
 
@@ -18,13 +21,24 @@ use quantize::{Matrix, gains, rope_table, rounded_bias};
 use std::borrow::Cow;
 use thumbformer::format::{Dtype, Emitter, InputWidth, Layout, TensorKind, TensorPlan, TensorSpec};
 
+/// The widths of the vectors that matrices read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// 8 bits, but 16 where the calibration text shows that 8 cost too much.
+    Auto,
+    /// One for all.
+    All(InputWidth),
+}
+
 /// What an export may choose.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The width of the input of each kind of matrix.
-    pub input: fn(TensorKind) -> InputWidth,
+    /// The widths of the matrices' inputs.
+    pub input: Input,
     /// The core that matrices are packed for.
     pub target: Target,
+    /// Whether channels are smoothed before rounding.
+    pub smooth: bool,
     /// Whether norms' gains go into the matrices that read them, where that is exact.
     pub fold_gains: bool,
     /// Whether channels of the keys are equalised before rounding.
@@ -38,8 +52,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            input: |_| InputWidth::A16,
+            input: Input::Auto,
             target: Target::Any,
+            smooth: true,
             fold_gains: false,
             equalize: true,
             headroom: 8,
@@ -55,11 +70,13 @@ pub struct Exported {
     pub file: Vec<u8>,
     /// The largest values seen in the calibration text.
     pub peaks: Peaks,
+    /// What was measured and chosen, where widths were to be chosen.
+    pub widths: Option<Widths>,
 }
 
 /// Rounds `model` to a model file. `calibration` is a text of tokens that the model might meet: it decides
-/// the binary point of the residual stream and the equalisation of the keys; where it is empty, the
-/// model writes one itself.
+/// the binary point of the residual stream, the sizes of the channels and the widths of the inputs; where it is
+/// empty, the model writes one itself.
 pub fn export(
     model: &Model,
     tokenizer: &[u8],
@@ -72,8 +89,11 @@ pub fn export(
         [] => Cow::Owned(calibrate::write_text(&model)?),
         text => Cow::Borrowed(text),
     };
+    if options.smooth {
+        smooth::smooth(&mut model, calibrate::excerpt(&calibration), options.fold_gains)?;
+    }
     if options.equalize {
-        equalize::equalize(&mut model, &calibration)?;
+        equalize::equalize(&mut model, calibrate::excerpt(&calibration))?;
     }
     let peaks = calibrate::observe(&model, &calibration)?;
     let frac = peaks.fraction_bits(options.headroom);
@@ -88,20 +108,38 @@ pub fn export(
     }
 
     let norms = fold::Norms::new(&model, options.fold_gains);
-    let mut plans = Vec::new();
-    let mut parts = Vec::new();
-    for spec in config.tensors() {
-        let part = round(&model, &norms, spec, frac)?;
-        plans.push(part.plan((options.input)(spec.kind), options.target.layout(&config, spec.kind)));
-        parts.push(part);
-    }
+    let specs = || config.tensors();
+    let parts = specs().map(|spec| round(&model, &norms, spec, frac)).collect::<Result<Vec<_>>>()?;
     let metadata = lines(metadata)?;
-    let mut file = vec![0; Emitter::file_len(&config, &plans, tokenizer.len(), metadata.len())];
     let epsilon = quantize::mantissa_and_exponent(model.config().norm_eps);
-    let mut emitter = Emitter::new(&mut file, config, frac, epsilon, &plans, tokenizer.len(), metadata.len())
-        .context("the model does not fit the format")?;
-    emitter.tokenizer().copy_from_slice(tokenizer);
-    emitter.metadata().copy_from_slice(metadata.as_bytes());
+    let file = |input: &dyn Fn(TensorKind) -> InputWidth, target: Target| {
+        let plan = |(spec, part): (TensorSpec, &Part)| {
+            part.plan(input(spec.kind), target.layout(&config, spec.kind))
+        };
+        let plans: Vec<TensorPlan> = specs().zip(&parts).map(plan).collect();
+        let (tokenizer_len, metadata_len) = (tokenizer.len(), metadata.len());
+        let mut file = vec![0; Emitter::file_len(&config, &plans, tokenizer_len, metadata_len)];
+        let mut emitter = Emitter::new(&mut file, config, frac, epsilon, &plans, tokenizer_len, metadata_len)
+            .context("the model does not fit the format")?;
+        emitter.tokenizer().copy_from_slice(tokenizer);
+        emitter.metadata().copy_from_slice(metadata.as_bytes());
+        emit(emitter, &parts)?;
+        thumbformer::Model::from_bytes(&file).context("no runtime would take the model")?;
+        Ok(file)
+    };
+    let (file, widths) = match options.input {
+        Input::All(width) => (file(&|_| width, options.target)?, None),
+        Input::Auto => {
+            let candidate = |wide: &[Group]| file(&|kind| auto::width(wide, kind), Target::Any);
+            let widths = auto::choose(&model, &calibration, config.seq_len, &candidate)?;
+            (file(&|kind| auto::width(&widths.wide, kind), options.target)?, Some(widths))
+        }
+    };
+    Ok(Exported { file, peaks, widths })
+}
+
+/// Writes the tensors of a file.
+fn emit(mut emitter: Emitter<'_>, parts: &[Part]) -> Result<()> {
     for (index, part) in parts.iter().enumerate() {
         match part {
             Part::Folded => {}
@@ -115,8 +153,7 @@ pub fn export(
         }
     }
     emitter.finish();
-    thumbformer::Model::from_bytes(&file).context("no runtime would take the model")?;
-    Ok(Exported { file, peaks })
+    Ok(())
 }
 
 /// A tensor, rounded.
