@@ -122,7 +122,7 @@ proptest! {
     #[test]
     fn random_bytes_are_refused(mut bytes in prop::collection::vec(any::<u8>(), 0..300), magic: bool) {
         if magic && bytes.len() >= 12 {
-            bytes[..12].copy_from_slice(b"THMB\x01\0\x01\0\0\0\0\0");
+            bytes[..12].copy_from_slice(b"THMB\x02\0\x02\0\0\0\0\0");
         }
         prop_assert!(Model::from_bytes(&bytes).is_err());
     }
@@ -206,11 +206,13 @@ fn what_is_wrong_is_named() {
     use header::field;
     assert_eq!(spoiled(0, b"THM"), Ok(()));
     assert_eq!(spoiled(0, b"GGUF"), Err(FormatError::BadMagic { found: *b"GGUF" }));
-    let future = FormatError::UnsupportedVersion { found: 2, wanted: 1 };
-    assert_eq!(spoiled(field::VERSION.start, &[2]), Err(future));
-    assert_eq!(future.to_string(), "unsupported format version: found 2, wanted 1");
-    let numerics = FormatError::UnsupportedNumerics { found: 258, wanted: 1 };
-    assert_eq!(spoiled(field::NUMERICS.start, &[2, 1]), Err(numerics));
+    for found in [1, 3] {
+        let other = FormatError::UnsupportedVersion { found, wanted: 2 };
+        assert_eq!(spoiled(field::VERSION.start, &[found as u8]), Err(other));
+        assert_eq!(other.to_string(), format!("unsupported format version: found {found}, wanted 2"));
+    }
+    let numerics = FormatError::UnsupportedNumerics { found: 257, wanted: 2 };
+    assert_eq!(spoiled(field::NUMERICS.start, &[1, 1]), Err(numerics));
     let features = FormatError::UnsupportedFeatures { bits: 0x8000_0000 };
     assert_eq!(spoiled(field::FEATURES.start + 3, &[0x80]), Err(features));
     for (at, field, found) in [
@@ -236,6 +238,11 @@ fn what_is_wrong_is_named() {
     let width = FormatError::BadTensor { kind, layer: 0, field: "input width" };
     let entry = header::LEN + LLAMA.index_of(kind, 0) * Tensor::ENTRY;
     assert_eq!(spoiled(entry + 4, &[8]), Err(width));
+    // The layout of one of two matrices that read the same vector, and one that does not exist.
+    for layout in [Layout::Bytes as u8, 3] {
+        let layout_error = FormatError::BadTensor { kind, layer: 0, field: "layout" };
+        assert_eq!(spoiled(entry + 3, &[layout]), Err(layout_error));
+    }
     let cache = Config { dim: 512, n_layers: 255, seq_len: 32_768, ..LLAMA };
     let field = "seq_len (the KV cache exceeds 1 GiB)";
     assert_eq!(cache.check(), Err(FormatError::BadConfig { field, found: 32_768 }));
@@ -254,8 +261,8 @@ fn what_only_reading_everything_finds_is_named() {
     assert_eq!(file.model().verify(), Err(FormatError::BadChecksum { stated, computed }));
     file.as_mut()[tensor.data] ^= 1;
 
-    // Negative, zero, subnormal, infinite, not a number: with a checksum that is right.
-    for scale in [0xbc00u16, 0, 0x3ff, 0x7c00, 0x7e00] {
+    // Negative, the most negative, zero: with a checksum that is right.
+    for scale in [-1i16, i16::MIN, 0] {
         let mut file = model_file(LLAMA, 5);
         let at = tensor.scales + 2 * 4;
         file.as_mut()[at..at + 2].copy_from_slice(&scale.to_le_bytes());
@@ -293,21 +300,21 @@ fn a_tokenizer_knows_no_more_than_the_model() {
     }
 }
 
-/// Files of version 1 lie with users: a change of these numbers needs a new version.
+/// Files of version 2 lie with users: a change of these numbers needs a new version.
 #[test]
-fn version_1_is_these_bytes() {
+fn version_2_is_these_bytes() {
     let file = model_file(LLAMA, 7);
     let (header, rest) = file.as_ref().split_at(header::LEN);
     let words: Vec<u32> = header.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect();
     assert_eq!(header[..4], *b"THMB");
-    assert_eq!(words[1..4], [1 | 1 << 16, 0, 6740]); // version and numerics, features, length
+    assert_eq!(words[1..4], [2 | 2 << 16, 0, 6836]); // version and numerics, features, length
     assert_eq!(words[5..12], [12, 10, 2, 2, 1, 262, 16]); // dim to seq_len
     assert_eq!(header[48..56], [0, 0, 1, 0, 1, 0, 16, 0]); // norm to biases, fraction bits
     assert_eq!(words[14..16], [10_995_116, -40i32 as u32]); // epsilon
     assert_eq!(words[16..], [22, 96, 800, 40, 840, 14, 0, 0]); // directory, tokenizer, metadata
     // kind, block, type, layout, input width, exponent; rows, columns; data, scales, biases
     let embedding = [262u32, 12, 856, 4000, 0, 0].map(u32::to_le_bytes);
-    assert_eq!(rest[..8], [0, 0, 1, 0, 16, -6i8 as u8, 0, 0]);
+    assert_eq!(rest[..8], [0, 0, 1, 0, 16, -20i8 as u8, 0, 0]);
     assert_eq!(rest[8..Tensor::ENTRY], *embedding.as_flattened());
-    assert_eq!(crc32(file.as_ref()), 0x0E06_F34F);
+    assert_eq!(crc32(file.as_ref()), 0x3756_BCE7);
 }

@@ -116,7 +116,7 @@ impl Layout {
 pub enum InputWidth {
     /// At most 127 in magnitude, with a real scale.
     A8 = 8,
-    /// At most 15 bits of magnitude, with a power-of-two scale.
+    /// At most 14 bits of magnitude, with a power-of-two scale.
     A16 = 16,
 }
 
