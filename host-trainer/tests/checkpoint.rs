@@ -34,6 +34,45 @@ fn a_model_comes_back_equal_and_the_bytes_are_reproducible() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+/// A checkpoint's file with every tensor in 16 bits.
+fn in_16_bits(file: &[u8], dtype: &str, convert: impl Fn(f32) -> [u8; 2]) -> Vec<u8> {
+    let (len, rest) = file.split_first_chunk::<8>().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*len) as usize);
+    let mut header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    for (name, tensor) in header.as_object_mut().unwrap() {
+        if name != "__metadata__" {
+            tensor["dtype"] = dtype.into();
+            for offset in tensor["data_offsets"].as_array_mut().unwrap() {
+                *offset = (offset.as_u64().unwrap() / 2).into();
+            }
+        }
+    }
+    let header = header.to_string();
+    let len = (header.len() as u64).to_le_bytes();
+    let data = data.as_chunks().0.iter().flat_map(|&value| convert(f32::from_le_bytes(value)));
+    [&len[..], header.as_bytes(), &data.collect::<Vec<u8>>()].concat()
+}
+
+#[test]
+fn tensors_may_have_16_bits() {
+    let folder = Folder::new("checkpoint-16-bits");
+    let path = folder.join("model.safetensors");
+    let model = Model::init(tiny_config(), 3).unwrap();
+    checkpoint::save(&path, &model, &info(), None).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let f16 = in_16_bits(&bytes, "F16", |v| half::f16::from_f32(v).to_le_bytes());
+    let bf16 = in_16_bits(&bytes, "BF16", |v| half::bf16::from_f32(v).to_le_bytes());
+    for (file, precision) in [(f16, 2f32.powi(-11)), (bf16, 2f32.powi(-8))] {
+        std::fs::write(&path, file).unwrap();
+        let read = checkpoint::load(&path).unwrap();
+        let pairs = || read.model.params().values.iter().zip(&model.params().values);
+        assert!(pairs().any(|(read, value)| read != value));
+        for (read, value) in pairs() {
+            assert!((read - value).abs() <= value.abs() * precision + 1e-7, "{read} for {value}");
+        }
+    }
+}
+
 #[test]
 fn every_truncation_is_refused_and_names_the_file() {
     let folder = Folder::new("checkpoint-truncated");

@@ -1,13 +1,17 @@
-//! Writes the golden file and the tables of docs/format.md anew.
+//! Writes the small model, the golden file and the tables of docs/format.md anew.
+
+use std::process::Command;
 
 use anyhow::Result;
 
 use crate::{
-    command::{call, cargo},
+    cli,
+    command::{self, call, cargo},
     golden,
 };
 
-/// Writes the golden file from a run on the host, and the tables of docs/format.md; what changed is for `git diff` to show
+/// Exports the small model from its checkpoint, and writes the golden file from a run on the host and the tables of
+/// docs/format.md; what changed is for `git diff` to show
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -16,6 +20,14 @@ impl Args {
     pub fn run(&self) -> Result<()> {
         call(
             cargo(".").args(["test", "--quiet", "--lib", "format::document"]).env("THUMBFORMER_BLESS", "1"),
+        )?;
+        let models = command::root().join("firmware/models");
+        call(
+            Command::new(cli::build()?)
+                .arg("export")
+                .arg(models.join("book.safetensors"))
+                .arg("--output")
+                .arg(models.join("book.thumb")),
         )?;
         golden::bless(&golden::host()?)
     }

@@ -4,6 +4,7 @@
 //! random order: the same run must give the same bytes.
 
 use anyhow::{Context, Result, anyhow, ensure};
+use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -128,18 +129,27 @@ fn wanted_len(bytes: &[u8]) -> Option<usize> {
     end.checked_add(8 + len)
 }
 
-/// Copies an f32 tensor, whose shape must be the given one, to `values`.
+/// Copies a tensor of f32, f16 or bf16, whose shape must be the given one, to `values`.
 pub fn read_f32(tensors: &SafeTensors<'_>, name: &str, shape: &[usize], values: &mut [f32]) -> Result<()> {
     let tensor =
         tensors.tensor(name).map_err(|_| anyhow!("tensor {name}: found none, wanted f32 {shape:?}"))?;
     ensure!(
-        tensor.dtype() == Dtype::F32 && tensor.shape() == shape,
+        matches!(tensor.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16) && tensor.shape() == shape,
         "tensor {name}: found {:?} {:?}, wanted F32 {shape:?}",
         tensor.dtype(),
         tensor.shape()
     );
-    for (value, bytes) in values.iter_mut().zip(tensor.data().as_chunks::<4>().0) {
-        *value = f32::from_le_bytes(*bytes);
+    let data = tensor.data();
+    match tensor.dtype() {
+        Dtype::F16 => convert(values, data, |bytes| f16::from_le_bytes(bytes).to_f32()),
+        Dtype::BF16 => convert(values, data, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        _ => convert(values, data, f32::from_le_bytes),
     }
     Ok(())
+}
+
+fn convert<const N: usize>(values: &mut [f32], data: &[u8], number: impl Fn([u8; N]) -> f32) {
+    for (value, bytes) in values.iter_mut().zip(data.as_chunks::<N>().0) {
+        *value = number(*bytes);
+    }
 }
