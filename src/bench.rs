@@ -263,7 +263,7 @@ const VALUE_BASE: u32 = EXPONENT + 6;
 fn cache(weights: &mut [u32], head_dim: usize, len: usize) -> (&[i8], &[u8], &[i8]) {
     let (steps, elements) = weights.split_at_mut(STRIDE / 4);
     for step in &mut *steps {
-        *step = *step & 0x0f0f_0f0f | (EXPONENT << 4) * 0x0101_0101;
+        *step = (*step & 0x0f0f_0f0f) | (0x1010_1010 * EXPONENT);
     }
     let elements = bytes(elements);
     let values = &elements[STRIDE * MAX_HEAD..][..STRIDE * head_dim];

@@ -177,7 +177,10 @@ impl Display for Kernels {
             writeln!(f, "  counted by the processor's counter: {why}")?;
         }
         writeln!(f, "  matrix times vector: instructions and estimated cycles per multiply-accumulate;")?;
-        writeln!(f, "  scaled: with scaling, rounding and ordering for the next matrix")?;
+        writeln!(
+            f,
+            "  scaled: with scaling, rounding and ordering for the next matrix, beside CMSIS-NN's of bench/peers.toml"
+        )?;
         writeln!(
             f,
             "  {:>12} {:>5} {:>17} {:>17} {:>10}",

@@ -197,6 +197,14 @@ impl Args {
     }
 }
 
+/// A figure that bench/figures.toml has of a machine.
+pub fn committed(model: &str, board: &Board, figure: &str) -> Result<u64> {
+    let book = Book::read(&Book::path())?;
+    book.get(model, &board.name).and_then(|figures| figures.get(figure)).with_context(|| {
+        format!("bench/figures.toml has no {figure} of {model} on {}; --save writes it", board.name)
+    })
+}
+
 /// The two instruments agree on a short run of the small model, whose logits are compared with the host's. Where the
 /// plugin cannot be built, the text says why.
 pub fn check() -> Result<Result<(), String>> {

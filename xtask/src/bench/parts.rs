@@ -75,8 +75,7 @@ pub fn part<'a>(
 ) -> Option<(&'a str, &'static str)> {
     functions.into_iter().find_map(|function| {
         let has = |piece: &&str| function.contains(*piece);
-        let of_rows =
-            || ROWS.iter().any(|piece| has(piece)).then_some(if in_tiles { "attention" } else { "matvec" });
+        let of_rows = || ROWS.iter().any(has).then_some(if in_tiles { "attention" } else { "matvec" });
         let part = TABLE.iter().find(|(piece, _)| has(piece)).map(|(_, part)| *part).or_else(of_rows)?;
         Some((function, part))
     })
