@@ -84,7 +84,8 @@ fn block(book: &Book, peers: &Peers) -> Result<String> {
          </picture>\n\n\
          Instructions per token of {MODEL}, packed for each core: the mean over {} greedy tokens from the begin token on,\n\
          the sampler included. All were counted in the same instrument, a plugin of QEMU that sees every executed instruction;\n\
-         `cargo xtask bench` counts ours. The others are built with gcc -O3{};\n\
+         `cargo xtask bench` counts ours, with `--kernels` single kernels.\n\
+         The others are built with gcc -O3{};\n\
          [bench/peers.toml](bench/peers.toml) has revisions and flags. Bytes of memory at the model's context of 512:\n\
          {} of workspace; {}.\n\n",
         figures.tokens,

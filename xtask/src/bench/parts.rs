@@ -8,7 +8,7 @@ pub const PARTS: [&str; 8] =
 pub const OTHER: &str = "other";
 
 /// A piece of a function's path, and its part. The first that matches counts.
-const TABLE: [(&str, &str); 40] = [
+const TABLE: [(&str, &str); 41] = [
     // Attention's own kernels, and what prepares and stores its vectors.
     ("thumbformer::kernel::attention", "attention"),
     ("thumbformer::kernel::dsp::pair", "attention"),
@@ -50,6 +50,7 @@ const TABLE: [(&str, &str); 40] = [
     ("thumbformer::logits", "sampler"),
     ("passes::add", OTHER),
     ("thumbformer::block", OTHER),
+    ("thumbformer::format", OTHER),
     ("thumbformer::model", OTHER),
     ("thumbformer::session", OTHER),
 ];

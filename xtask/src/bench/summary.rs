@@ -1,6 +1,6 @@
 //! From measured regions to figures per token.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 use boards::Board;
@@ -150,11 +150,13 @@ fn profile(board: &Board, measured: &Measurement, tokens: &[&Region]) -> Result<
     let zero = || Row { estimated_cycles: timing.map(|_| 0.0), ..Row::default() };
     let mut parts = PARTS.map(|name| Row { name: name.to_owned(), ..zero() });
     let mut functions: BTreeMap<String, Row> = BTreeMap::new();
-    let mut all = 0;
+    let (mut all, mut unknown) = (0, BTreeSet::new());
     for (&address, &[count, left, flash]) in &executed {
         all += count;
         let place = measured.program.place(address);
-        ensure!(!place.is_unknown, "xtask/src/bench/parts.rs has no part for {}", place.name);
+        if place.is_unknown {
+            unknown.insert(place.name.clone());
+        }
         let (first, second) = measured.program.halfwords(address).unwrap_or_default();
         let cycles = timing.map(|timing| timing.cycles(thumb::class(first, second), count, left));
         let function =
@@ -167,6 +169,7 @@ fn profile(board: &Board, measured: &Measurement, tokens: &[&Region]) -> Result<
                 row.estimated_cycles.zip(cycles).map(|(sum, more)| sum + more as f64 * each);
         }
     }
+    ensure!(unknown.is_empty(), "xtask/src/bench/parts.rs has no part for {unknown:?}");
     // The instrument's own instructions, which the regions' totals are without.
     let own = all - tokens.iter().map(|region| region.instructions()).sum::<u64>();
     for row in parts.iter_mut().filter(|row| row.name == OTHER) {
