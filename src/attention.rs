@@ -169,7 +169,7 @@ impl Divisor {
 }
 
 /// Totals of one head to averages, in place; returns their magnitude.
-fn divide(totals: &mut [i32], sum: u32, exponent: u32, long: u32) -> u32 {
+pub fn divide(totals: &mut [i32], sum: u32, exponent: u32, long: u32) -> u32 {
     let divisor = Divisor::new(sum, exponent, long);
     let mut size = 0;
     for total in totals {
@@ -181,7 +181,7 @@ fn divide(totals: &mut [i32], sum: u32, exponent: u32, long: u32) -> u32 {
 }
 
 /// Totals of two heads, by turns, to averages of one head after the other; returns their magnitude.
-fn divide_pair(totals: &[i32], sums: [u32; 2], exponent: u32, long: u32, out: &mut [i32]) -> u32 {
+pub fn divide_pair(totals: &[i32], sums: [u32; 2], exponent: u32, long: u32, out: &mut [i32]) -> u32 {
     let mut size = 0;
     for ((h, sum), out) in sums.into_iter().enumerate().zip(out.chunks_exact_mut((totals.len() / 2).max(1))) {
         let divisor = Divisor::new(sum, exponent, long);

@@ -54,12 +54,15 @@
 //! # Features
 //!
 //! None is on by default. `defmt` derives `defmt::Format` for the public types. `selftest` adds
-//! `kernel::selftest`, which checks the kernels of the machine that it runs on.
+//! `kernel::selftest`, which checks the kernels of the machine that it runs on, and what counts their instructions.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
 mod activation;
 mod attention;
+#[cfg(any(test, feature = "selftest"))]
+#[doc(hidden)]
+pub mod bench;
 mod block;
 mod cache;
 mod digest;

@@ -111,6 +111,19 @@ impl<'m> Model<'m> {
         self.header.tensor(self.file, index)
     }
 
+    /// Whether every matrix that vectors are multiplied by lies in this order. Where that is not
+    /// [`kernel::LAYOUT`](crate::kernel::LAYOUT), the numbers are the same, and computed more slowly.
+    pub const fn is_packed_as(&self, layout: Layout) -> bool {
+        let mut index = 0;
+        while let Ok(tensor) = self.tensor(index) {
+            if tensor.spec.kind.is_matrix() && tensor.layout as u8 != layout as u8 {
+                return false;
+            }
+            index += 1;
+        }
+        true
+    }
+
     /// The bytes of the file.
     pub const fn file(&self) -> &'m [u8] {
         self.file

@@ -19,6 +19,8 @@ pub struct Board {
     pub target: String,
     /// The value of `-C target-cpu`.
     pub cpu: String,
+    /// The value of `thumbformer export --target`: the order of matrices that its kernels are fastest with.
+    pub pack: String,
     /// How QEMU emulates it.
     pub qemu: Qemu,
     /// Where code and model lie.

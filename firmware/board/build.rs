@@ -63,8 +63,12 @@ fn constants(board: &Board) -> String {
          pub const NAME: &str = {:?};\n\
          /// The board's serial port.\n\
          pub type Uart = uart::{uart};\n\
-         const UART_BASE: usize = {:#x};\n",
-        board.name, board.uart.base
+         const UART_BASE: usize = {:#x};\n\
+         /// Bytes of RAM.\n\
+         pub const RAM: usize = {};\n",
+        board.name,
+        board.uart.base,
+        board.ram.len()
     );
     if let Counter::SysTick { systick_hz } = board.counter {
         code += &format!("const SYSTICK_HZ: u64 = {systick_hz};\n");

@@ -1,10 +1,11 @@
 //! What a model file holds, what it needs, and where it fits.
 
+use crate::export::Target;
 use crate::model::{ActivationName, NormName, PositionsName};
 use boards::Board;
 use serde::Serialize;
 use std::fmt::{Debug, Display, Formatter, Result as FmtResult};
-use thumbformer::format::{Dtype, FormatError, InputWidth, NUMERICS, Tensor, TensorKind, VERSION};
+use thumbformer::format::{Dtype, FormatError, InputWidth, Layout, NUMERICS, Tensor, TensorKind, VERSION};
 use thumbformer::{Activation, Config, Model, NormKind, Positions};
 
 /// Flash that a program around the model takes, at most: the runtime's 24 KiB, and as much again for an
@@ -73,6 +74,8 @@ struct Fit {
     board: String,
     core: String,
     fits: bool,
+    /// Whether the matrices lie in the order that is fastest there.
+    packed: bool,
     /// Bytes of flash: the model and a program around it.
     flash_needed: u64,
     flash: u64,
@@ -114,7 +117,7 @@ impl Inspection {
             tokenizer_bytes: header.tokenizer.len,
             workspace: plan.bytes(),
             workspace_parts,
-            boards: boards::all().iter().map(|board| fit(board, bytes, plan.bytes())).collect(),
+            boards: boards::all().iter().map(|board| fit(board, model)).collect(),
         })
     }
 }
@@ -149,7 +152,11 @@ fn row(config: &Config, tensor: &Tensor, file: usize) -> TensorRow {
         dtype: match tensor.dtype {
             Dtype::Folded => "folded",
             Dtype::I8 if is_shared(config, tensor) => "(embedding)",
-            Dtype::I8 => "int8 rows",
+            Dtype::I8 => match tensor.layout {
+                Layout::Rows => "int8 rows",
+                Layout::Bytes => "int8 bytes",
+                Layout::Halves => "int8 halves",
+            },
             Dtype::I16 => "int16",
         }
         .to_owned(),
@@ -162,14 +169,15 @@ fn row(config: &Config, tensor: &Tensor, file: usize) -> TensorRow {
     }
 }
 
-fn fit(board: &Board, file: usize, workspace: usize) -> Fit {
-    let flash_needed = file as u64 + PROGRAM_FLASH;
-    let ram_needed = workspace as u64 + PROGRAM_RAM;
+fn fit(board: &Board, model: &Model<'_>) -> Fit {
+    let flash_needed = model.file().len() as u64 + PROGRAM_FLASH;
+    let ram_needed = model.workspace_len() as u64 + PROGRAM_RAM;
     let (flash, ram) = (board.flash.len(), board.ram.len());
     Fit {
         board: board.name.clone(),
         core: board.core.clone(),
         fits: flash_needed <= flash && ram_needed <= ram,
+        packed: Target::of(board).is_some_and(|target| target.packed(model)),
         flash_needed,
         flash,
         ram_needed,
@@ -241,7 +249,8 @@ impl Display for Inspection {
         )?;
         for fit in &self.boards {
             let verdict = match (fit.flash_needed <= fit.flash, fit.ram_needed <= fit.ram) {
-                (true, true) => "yes".to_owned(),
+                (true, true) if fit.packed => "yes".to_owned(),
+                (true, true) => "yes, but packed for another core: slower".to_owned(),
                 (false, true) => format!("no: {} of {} bytes of flash", fit.flash_needed, fit.flash),
                 (true, false) => format!("no: {} of {} bytes of RAM", fit.ram_needed, fit.ram),
                 (false, false) => "no: neither flash nor RAM".to_owned(),

@@ -305,6 +305,32 @@ fn inspection_ends_with_its_last_line() {
 }
 
 #[test]
+fn a_model_that_is_packed_for_another_core_says_so() {
+    let place = Place::new("cli-packed");
+    let [tiny, any, m4] = ["tiny.safetensors", "tiny.thumb", "m4.thumb"].map(|name| place.arg(name));
+    thumbformer(&["export", &tiny, "-o", &m4, "--target", "m4"]);
+    let said = |model: &str| {
+        let run = Command::new(env!("CARGO_BIN_EXE_thumbformer")).args(["run", model, "-n", "1"]).output();
+        String::from_utf8(run.unwrap().stderr).unwrap().contains("packed for another core: slower")
+    };
+    assert!(said(&m4) && !said(&any));
+    let verdict = |model: &str, core: &str| {
+        let text = thumbformer(&["inspect", model]);
+        let line = text.lines().find(|line| line.contains(core)).unwrap();
+        line.split_whitespace().skip(2).collect::<Vec<_>>().join(" ")
+    };
+    for (model, core, packed) in [
+        (&any, "Cortex-M4F", false),
+        (&any, "Cortex-M55", true),
+        (&m4, "Cortex-M33", true),
+        (&m4, "Cortex-M3 ", false),
+    ] {
+        let wanted = if packed { "yes" } else { "yes, but packed for another core: slower" };
+        assert_eq!(verdict(model, core), wanted, "{model} on {core}");
+    }
+}
+
+#[test]
 fn exports_are_written_whole_or_not_at_all() {
     let place = Place::new("cli-export");
     fs::create_dir(place.path("folder")).unwrap();

@@ -54,3 +54,10 @@ pub fn import_llama2c(thumbformer: &Path, checkpoint: &Path, tokenizer: &Path, o
         .arg(output);
     command::call(&mut import)
 }
+
+/// Exports a checkpoint, packed for a core.
+pub fn export(thumbformer: &Path, checkpoint: &Path, target: &str, output: &Path) -> Result<()> {
+    let mut export = Command::new(thumbformer);
+    export.arg("export").arg(checkpoint).args(["--target", target, "-o"]).arg(output);
+    command::call(&mut export)
+}

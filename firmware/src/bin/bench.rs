@@ -43,6 +43,9 @@ fn log(region: Region) {
 fn main() -> ! {
     let _board = Board::take();
     defmt::info!("bench on {=str} with {=str} kernels", board::NAME, kernel::NAME);
+    if !MODEL.is_packed_as(kernel::LAYOUT) {
+        defmt::warn!("the model is packed for another core: slower");
+    }
     match app::bench(&MODEL, RAM.take().as_mut(), TOKENS, &mut Counter, log) {
         Ok(digest) => {
             defmt::println!(

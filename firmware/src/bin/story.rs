@@ -32,6 +32,9 @@ const fn number(digits: &str) -> u32 {
 fn main() -> ! {
     let Board { mut uart } = Board::take();
     defmt::info!("story on {=str} with {=str} kernels", board::NAME, kernel::NAME);
+    if !MODEL.is_packed_as(kernel::LAYOUT) {
+        defmt::warn!("the model is packed for another core: slower");
+    }
     let mut line = [0; app::MAX_PROMPT];
     let prompt = app::read_line(&mut uart, &mut line).unwrap_or_else(|error| match error {});
     let report = app::story(

@@ -1,6 +1,6 @@
 //! `thumbformer eval`
 
-use super::{Kind, kind_of, print, read_checkpoint, read_tokens};
+use super::{Kind, kind_of, note_packing, print, read_checkpoint, read_tokens};
 use crate::checkpoint;
 use crate::device::ModelFile;
 use crate::eval::{compare, loss_device, loss_f32};
@@ -41,6 +41,7 @@ impl Args {
             Kind::Thumb => {
                 let file = ModelFile::read(&self.model)?;
                 let model = file.model()?;
+                note_packing(&self.model, &model);
                 let chunk = self.chunk.unwrap_or(model.config().seq_len);
                 let (result, divergence) = match &self.against {
                     None => (loss_device(&model, &stream, chunk).with_context(name)?, None),

@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use thumbformer::Model;
 
 /// Train, import, evaluate, quantize and run transformers for microcontrollers
 #[derive(Debug, Parser)]
@@ -90,6 +91,13 @@ fn read_model(path: &Path) -> Result<ModelFile> {
         ),
         _ => error,
     })
+}
+
+/// Says where a model would be faster here in another order.
+fn note_packing(path: &Path, model: &Model<'_>) {
+    if !model.is_packed_as(thumbformer::kernel::LAYOUT) {
+        eprintln!("{}: packed for another core: slower here", path.display());
+    }
 }
 
 /// Reads a checkpoint.

@@ -1,6 +1,6 @@
 //! `thumbformer run`
 
-use super::{print, read_model};
+use super::{note_packing, print, read_model};
 use crate::device::Memory;
 use crate::tokenizer::TextEncoder;
 use anyhow::{Context, Result, ensure};
@@ -86,6 +86,7 @@ impl Args {
         self.check()?;
         let file = read_model(&self.model)?;
         let model = file.model()?;
+        note_packing(&self.model, &model);
         let tokenizer = model.tokenizer();
         let seq_len = model.config().seq_len;
         // Half of the window stays, and the next token needs a place.

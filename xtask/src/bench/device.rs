@@ -1,6 +1,6 @@
 //! Measuring on an emulated machine.
 
-use std::{ffi::OsStr, fs, time::Duration};
+use std::{ffi::OsStr, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use boards::Board;
@@ -45,10 +45,8 @@ pub struct Measurement {
 pub struct Region {
     /// What was measured, in the words of the firmware.
     pub work: String,
-    /// The position of the first token.
-    pub position: u64,
-    /// How many tokens were fed.
-    pub tokens: u64,
+    /// The firmware's line about it.
+    fields: String,
     /// Instructions by the processor's counter.
     pub counted: u64,
     /// Instructions by the plugin, if it was there.
@@ -63,6 +61,11 @@ impl Region {
         self.executed.unwrap_or(self.counted)
     }
 
+    /// A number of the firmware's line.
+    pub fn number(&self, name: &str) -> Result<u64> {
+        field(&self.fields, name)?.parse().with_context(|| format!("{name} is no number: {}", self.fields))
+    }
+
     /// The difference between the two instruments.
     pub fn deviation(&self) -> Option<u64> {
         Some(self.executed?.abs_diff(self.counted))
@@ -74,9 +77,8 @@ impl Region {
         let tolerance = 4 + self.instructions() / 1_000_000;
         ensure!(
             self.deviation().is_none_or(|off| off <= tolerance),
-            "{} at {}: the plugin has {} instructions, the processor's counter {}",
-            self.work,
-            self.position,
+            "{}: the plugin has {} instructions, the processor's counter {}",
+            self.fields,
             self.instructions(),
             self.counted
         );
@@ -87,49 +89,65 @@ impl Region {
 /// Builds the firmware with the model, runs it on the machine and compares its digest with the host's. `plain` leaves
 /// the plugin out.
 pub fn measure(board: &Board, model: &Model, tokens: u32, plain: bool, digest: &str) -> Result<Measurement> {
-    let plugin = if plain { Err("it was not asked for".to_owned()) } else { Plugin::build(board)? };
     let number = tokens.to_string();
     let env = [("THUMBFORMER_MODEL", model.path.as_os_str()), ("THUMBFORMER_TOKENS", OsStr::new(&number))];
     let elf = firmware::build(board, "bench", &env)?;
-    let program = Program::read(&elf)?;
+    let program = Program::read(&elf, model.in_tiles())?;
+    let Observation { report, regions, fallback, .. } = observe(board, &elf, &program, plain)?;
+    let found = field(&report, "digest")?;
+    ensure!(found == digest, "{} computed logits of digest {found}, the host of {digest}", board.name);
+    Ok(Measurement {
+        regions,
+        workspace: field(&report, "workspace")?.parse()?,
+        stack: field(&report, "stack")?.parse()?,
+        kernel: field(&report, "kernel")?.to_owned(),
+        size: Size::of(&elf)?,
+        program,
+        fallback,
+    })
+}
+
+/// What was seen of a program that measures regions.
+#[derive(Debug)]
+pub struct Observation {
+    /// The first region, in which nothing is done.
+    pub nothing: Region,
+    /// The others, without what the first one has.
+    pub regions: Vec<Region>,
+    /// The report's fields.
+    pub report: String,
+    /// Why there are no counts of single instructions, if that is so.
+    pub fallback: Option<String>,
+}
+
+/// Runs a program on the machine, under the plugin unless `plain` leaves it out.
+pub fn observe(board: &Board, elf: &Path, program: &Program, plain: bool) -> Result<Observation> {
+    let plugin = if plain { Err("it was not asked for".to_owned()) } else { Plugin::build(board)? };
     let out = root().join("target/bench").join(format!("{}.regions", board.name));
     let arguments = match &plugin {
-        Ok(plugin) => plugin.arguments(board, &program, &out)?.to_vec(),
+        Ok(plugin) => plugin.arguments(board, program, &out)?.to_vec(),
         Err(_) => Vec::new(),
     };
-
-    let run = qemu::capture_with(board, &elf, b"", TIME_LIMIT, &arguments)?;
+    let run = qemu::capture_with(board, elf, b"", TIME_LIMIT, &arguments)?;
     ensure!(run.exit_code == 0, "the exit code is {}; the log says {:#?}", run.exit_code, run.logs);
     let lines = |start| run.logs.iter().filter_map(move |log| log.message.strip_prefix(start));
     let report = lines("report ").next().with_context(|| format!("no report among {:#?}", run.logs))?;
-    let found = field(report, "digest")?;
-    ensure!(found == digest, "{} computed logits of digest {found}, the host of {digest}", board.name);
-
     let mut regions: Vec<_> = lines("region ").map(region).collect::<Result<_>>()?;
     if plugin.is_ok() {
         let text = fs::read_to_string(&out).with_context(|| format!("cannot read {}", out.display()))?;
         fs::remove_file(&out)?;
         add_profiles(&mut regions, plugin::parse(&text)?)?;
     }
-    let regions = without_empty(regions)?;
+    let (nothing, regions) = without_empty(regions)?;
     regions.iter().try_for_each(Region::check)?;
-    Ok(Measurement {
-        regions,
-        workspace: field(report, "workspace")?.parse()?,
-        stack: field(report, "stack")?.parse()?,
-        kernel: field(report, "kernel")?.to_owned(),
-        size: Size::of(&elf)?,
-        program,
-        fallback: plugin.err(),
-    })
+    Ok(Observation { nothing, regions, report: report.to_owned(), fallback: plugin.err() })
 }
 
 /// Reads a region's line of the log.
 fn region(fields: &str) -> Result<Region> {
     Ok(Region {
         work: field(fields, "work")?.to_owned(),
-        position: field(fields, "position")?.parse()?,
-        tokens: field(fields, "tokens")?.parse()?,
+        fields: fields.to_owned(),
         counted: field(fields, "instructions")?.parse()?,
         executed: None,
         profile: Vec::new(),
@@ -148,7 +166,7 @@ fn add_profiles(regions: &mut [Region], profiles: Vec<Vec<Executed>>) -> Result<
 }
 
 /// Subtracts from each region what the first one, which is empty, has: the instruments' own instructions.
-fn without_empty(mut regions: Vec<Region>) -> Result<Vec<Region>> {
+fn without_empty(mut regions: Vec<Region>) -> Result<(Region, Vec<Region>)> {
     ensure!(
         regions.first().is_some_and(|region| region.work == "nothing"),
         "the firmware's first region is not the empty one"
@@ -163,7 +181,7 @@ fn without_empty(mut regions: Vec<Region>) -> Result<Vec<Region>> {
             region.executed = Some(less(n, by)?);
         }
     }
-    Ok(regions)
+    Ok((empty, regions))
 }
 
 #[cfg(test)]
@@ -179,13 +197,14 @@ mod tests {
         let mut regions: Vec<_> = lines.iter().map(|line| region(line).unwrap()).collect();
         regions[0].executed = Some(1);
         regions[1].executed = Some(1001);
-        let regions = without_empty(regions).unwrap();
-        assert_eq!(regions.len(), 1);
-        let Region { counted, executed, position, .. } = regions[0];
-        assert_eq!((counted, executed, position), (1000, Some(1000), 7));
+        let (nothing, regions) = without_empty(regions).unwrap();
+        assert_eq!((nothing.work.as_str(), regions.len()), ("nothing", 1));
+        let Region { counted, executed, .. } = regions[0];
+        assert_eq!((counted, executed, regions[0].number("position").unwrap()), (1000, Some(1000), 7));
+        assert!(regions[0].number("work").is_err() && regions[0].number("rows").is_err());
         assert!(without_empty(vec![region(lines[1]).unwrap()]).is_err());
         regions[0].check().unwrap();
         assert!(Region { counted: 1005, ..regions[0].clone() }.check().is_err());
-        assert!(region("work=token position=x tokens=1 instructions=3").is_err());
+        assert!(region("work=token position=0 tokens=1 instructions=x").is_err());
     }
 }

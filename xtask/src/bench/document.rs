@@ -82,9 +82,10 @@ fn block(book: &Book, peers: &Peers) -> Result<String> {
         "\n<picture>\n  <source media=\"(prefers-color-scheme: dark)\" srcset=\"bench/chart-dark.svg\">\n  \
          <img alt=\"{MODEL}: instructions per token by core, as in the table below\" src=\"bench/chart-light.svg\">\n\
          </picture>\n\n\
-         Instructions per token of {MODEL}: the mean over {} greedy tokens from the begin token on, the sampler included.\n\
-         All were counted in the same instrument, a plugin of QEMU that sees every executed instruction; `cargo xtask bench`\n\
-         counts ours. The others are built with gcc -O3{};\n\
+         Instructions per token of {MODEL}, packed for each core: the mean over {} greedy tokens from the begin token on,\n\
+         the sampler included. All were counted in the same instrument, a plugin of QEMU that sees every executed instruction;\n\
+         `cargo xtask bench` counts ours, with `--kernels` single kernels.\n\
+         The others are built with gcc -O3{};\n\
          [bench/peers.toml](bench/peers.toml) has revisions and flags. Bytes of memory at the model's context of 512:\n\
          {} of workspace; {}.\n\n",
         figures.tokens,

@@ -43,7 +43,7 @@ pub struct Book {
 const HEAD: &str = "\
 # What `cargo xtask bench --save` measured, per model and machine. --baseline compares; after a change that is meant:
 #
-#     cargo xtask bench --model firmware/models/book.thumb --save
+#     cargo xtask bench --model firmware/models/book.safetensors --save
 #     cargo xtask bench --save
 #     cargo xtask bench --readme
 #

@@ -5,6 +5,7 @@ mod cycles;
 mod device;
 mod document;
 mod figures;
+mod kernels;
 mod line;
 mod model;
 mod parts;
@@ -24,7 +25,8 @@ use serde::Serialize;
 use crate::setup;
 
 use figures::{Book, compare};
-use model::Model;
+use kernels::Kernels;
+use model::{Model, Source};
 use summary::Summary;
 
 /// Counts the instructions, bytes and estimated cycles that a token takes, on emulated machines
@@ -37,12 +39,16 @@ pub struct Args {
     /// The machine; may be given again [default: every one that the model fits]
     #[arg(long, value_name = "NAME")]
     machine: Vec<String>,
-    /// The model [default: stories260K if its data are there, else the repository's small one]
+    /// A checkpoint (.safetensors), packed for each machine, or a model file, the same for all [default: stories260K if
+    /// its data are there, else the repository's small one]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Tokens to decode, from the begin token on
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     tokens: u32,
+    /// Count single kernels, per multiply-accumulate, in the layout that is the core's own
+    #[arg(long, conflicts_with_all = ["model", "tokens", "profile", "baseline", "save"])]
+    kernels: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -78,14 +84,24 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         setup::run()?;
-        let model = Model::choose(self.model.as_deref())?;
-        let machines = self.machines(&model)?;
-        let digest = model.digest(self.tokens)?;
+        if self.kernels {
+            return self.count_kernels();
+        }
+        let source = Source::choose(self.model.as_deref())?;
+        let name = source.name();
+        let machines = self.machines()?;
+        let models = source.models(&machines)?;
+        let model = |board: &Board| &models[&board.pack];
+        let machines = self.with_room(machines, &name, |board| model(board).obstacle(board))?;
+        // However a model is packed, the numbers are the same.
+        let digest =
+            models.values().next().context("there is no machine to measure on")?.digest(self.tokens)?;
         let mut summaries = Vec::new();
         for (i, board) in machines.iter().enumerate() {
-            eprintln!("[{}/{}] {} on {}", i + 1, machines.len(), model.name, board.name);
-            let measured = device::measure(board, &model, self.tokens, self.no_plugin, &digest)?;
-            let mut summary = Summary::new(board, &model, &measured)?;
+            eprintln!("[{}/{}] {name} on {}", i + 1, machines.len(), board.name);
+            let model = model(board);
+            let measured = device::measure(board, model, self.tokens, self.no_plugin, &digest)?;
+            let mut summary = Summary::new(board, model, &measured)?;
             if !self.profile {
                 summary.functions.clear();
             }
@@ -95,59 +111,74 @@ impl Args {
             summaries.push(summary);
         }
         if self.json {
-            let report = Report { model: &model.name, machines: &summaries };
+            let report = Report { model: &name, machines: &summaries };
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else if summaries.len() > 1 {
             print!("{}", table::overview(&summaries));
         }
-        let code = if self.baseline { self.compare(&model, &summaries)? } else { ExitCode::SUCCESS };
+        let code = if self.baseline { self.compare(&name, &summaries)? } else { ExitCode::SUCCESS };
         if self.save {
             if let Some(why) = summaries.iter().find_map(|summary| summary.fallback.as_deref()) {
                 bail!("--save wants the plugin's figures, and there is no plugin: {why}");
             }
             let mut book = Book::read(&Book::path())?;
             for summary in summaries {
-                book.insert(&model.name, &summary.machine, summary.figures);
+                book.insert(&name, &summary.machine, summary.figures);
             }
             book.write(&Book::path())?;
         }
         Ok(code)
     }
 
-    /// The machines to measure on.
-    fn machines(&self, model: &Model) -> Result<Vec<&'static Board>> {
-        if !self.machine.is_empty() {
-            return self
-                .machine
-                .iter()
-                .map(|name| {
-                    let board = boards::find(name)?;
-                    match model.obstacle(board) {
-                        None => Ok(board),
-                        Some(why) => bail!("{} has no room for {}: {why}", board.name, model.name),
-                    }
-                })
-                .collect();
-        }
-        let mut machines = Vec::new();
-        for board in boards::all().iter().chain(boards::bench()) {
-            match model.obstacle(board) {
-                None => machines.push(board),
-                Some(why) => {
-                    eprintln!("left out {}, which has no room for {}: {why}", board.name, model.name)
-                }
+    /// Counts single kernels.
+    fn count_kernels(&self) -> Result<ExitCode> {
+        let machines = self.with_room(self.machines()?, "the kernels", kernels::obstacle)?;
+        let mut all: Vec<Kernels> = Vec::new();
+        for (i, board) in machines.iter().enumerate() {
+            eprintln!("[{}/{}] kernels on {}", i + 1, machines.len(), board.name);
+            let kernels = kernels::measure(board, self.no_plugin)?;
+            if !self.json {
+                println!("{kernels}");
             }
+            all.push(kernels);
         }
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&all)?);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The machines that were named, or all.
+    fn machines(&self) -> Result<Vec<&'static Board>> {
+        if self.machine.is_empty() {
+            return Ok(boards::all().iter().chain(boards::bench()).collect());
+        }
+        let named = self.machine.iter().map(|name| boards::find(name));
+        Ok(named.collect::<Result<_, _>>()?)
+    }
+
+    /// The machines without an obstacle: one that was named must have none, another one is left out.
+    fn with_room(
+        &self,
+        mut machines: Vec<&'static Board>,
+        what: &str,
+        obstacle: impl Fn(&Board) -> Option<String>,
+    ) -> Result<Vec<&'static Board>> {
+        for (board, why) in machines.iter().filter_map(|board| Some((board, obstacle(board)?))) {
+            ensure!(self.machine.is_empty(), "{} has no room for {what}: {why}", board.name);
+            eprintln!("left out {}, which has no room for {what}: {why}", board.name);
+        }
+        machines.retain(|board| obstacle(board).is_none());
         Ok(machines)
     }
 
     /// Prints each figure before and now, to standard error where standard output is JSON.
-    fn compare(&self, model: &Model, summaries: &[Summary]) -> Result<ExitCode> {
+    fn compare(&self, model: &str, summaries: &[Summary]) -> Result<ExitCode> {
         let book = Book::read(&Book::path())?;
         let (mut lines, mut worse) = (Vec::new(), 0);
         for summary in summaries {
-            let old = book.get(&model.name, &summary.machine).with_context(|| {
-                format!("bench/figures.toml has no {} on {}; --save writes it", model.name, summary.machine)
+            let old = book.get(model, &summary.machine).with_context(|| {
+                format!("bench/figures.toml has no {model} on {}; --save writes it", summary.machine)
             })?;
             let changes = compare(old, &summary.figures)?;
             worse += changes.iter().filter(|change| change.is_worse()).count();
@@ -166,12 +197,20 @@ impl Args {
     }
 }
 
+/// A figure that bench/figures.toml has of a machine.
+pub fn committed(model: &str, board: &Board, figure: &str) -> Result<u64> {
+    let book = Book::read(&Book::path())?;
+    book.get(model, &board.name).and_then(|figures| figures.get(figure)).with_context(|| {
+        format!("bench/figures.toml has no {figure} of {model} on {}; --save writes it", board.name)
+    })
+}
+
 /// The two instruments agree on a short run of the small model, whose logits are compared with the host's. Where the
 /// plugin cannot be built, the text says why.
 pub fn check() -> Result<Result<(), String>> {
     const TOKENS: u32 = 3;
     let board = boards::find(boards::DEFAULT)?;
-    let model = Model::read(&model::book())?;
+    let model: Model = Source::book()?.model(board)?;
     let digest = model.digest(TOKENS)?;
     let measured = device::measure(board, &model, TOKENS, false, &digest)?;
     if let Some(why) = measured.fallback {
@@ -182,9 +221,8 @@ pub fn check() -> Result<Result<(), String>> {
         // So short a run has no wrap of the counter in it.
         ensure!(
             region.instructions() > 10_000 && region.deviation().is_some_and(|off| off <= 1),
-            "{} at {}: the plugin has {} instructions, the processor's counter {}",
+            "{}: the plugin has {} instructions, the processor's counter {}",
             region.work,
-            region.position,
             region.instructions(),
             region.counted
         );
@@ -206,5 +244,19 @@ pub fn check() -> Result<Result<(), String>> {
         error.is_some_and(|error| error.to_string().contains(&digest)),
         "logits that the host does not have were accepted"
     );
+
+    let kernels = kernels::measure(board, false)?;
+    ensure!(
+        kernels.matrices.len() == 10 && kernels.attention.len() == 16,
+        "found {} matrices and {} shapes of attention, wanted 10 and 16",
+        kernels.matrices.len(),
+        kernels.attention.len()
+    );
+    for matrix in &kernels.matrices {
+        ensure!(
+            0.0 < matrix.product.instructions && matrix.product.instructions < matrix.scaled.instructions,
+            "a product takes less than the same with scaling, found {matrix:?}"
+        );
+    }
     Ok(Ok(()))
 }

@@ -14,7 +14,6 @@ pub struct Peers {
     /// Whole models.
     pub decode: Vec<Decode>,
     /// A matrix times a vector.
-    #[allow(dead_code, reason = "the counts of kernels will stand beside them")]
     pub matvec: Vec<Matvec>,
 }
 
@@ -52,7 +51,7 @@ pub struct Decode {
 /// What a multiply-accumulate takes elsewhere.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "the counts of kernels will stand beside them")]
+#[allow(dead_code, reason = "checked to be there, for readers of the file")]
 pub struct Matvec {
     /// The function.
     pub peer: String,
@@ -97,6 +96,16 @@ impl Peers {
     pub fn decode(&self, peer: &str, machine: &str) -> Option<&Decode> {
         self.decode.iter().find(|decode| decode.peer == peer && decode.machine == machine)
     }
+
+    /// The fewest instructions per multiply-accumulate that were counted on a core for a matrix of this shape.
+    pub fn matvec(&self, core: &str, rows: u64, columns: u64) -> Option<f64> {
+        let figure = |peer: &Matvec| match (rows, columns) {
+            (64, 64) => Some(peer.at_64),
+            (288, 288) => Some(peer.at_288),
+            _ => None,
+        };
+        self.matvec.iter().filter(|peer| peer.core == core).filter_map(figure).reduce(f64::min)
+    }
 }
 
 #[cfg(test)]
@@ -112,5 +121,7 @@ mod tests {
         }
         assert!(peers.matvec.iter().all(|m| boards::all().iter().any(|board| board.core == m.core)));
         assert_eq!(peers.names(), ["llama2.c f32", "llama2.c int8"]);
+        assert!(peers.matvec("Cortex-M4F", 64, 64) > peers.matvec("Cortex-M4F", 288, 288));
+        assert_eq!(peers.matvec("Cortex-M4F", 64, 63), None);
     }
 }

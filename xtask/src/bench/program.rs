@@ -13,6 +13,8 @@ use super::parts;
 
 /// A program.
 pub struct Program {
+    /// Whether the model's matrices lie in tiles, see [`parts::part`].
+    in_tiles: bool,
     functions: Vec<Function>,
     /// Where machine code begins, and its bytes.
     text: Vec<(u64, Vec<u8>)>,
@@ -36,6 +38,8 @@ pub struct Place {
     pub part: &'static str,
     /// Whether a function of that name begins there.
     pub is_entry: bool,
+    /// Whether it is the runtime's and has no part.
+    pub is_unknown: bool,
 }
 
 impl fmt::Debug for Program {
@@ -45,8 +49,8 @@ impl fmt::Debug for Program {
 }
 
 impl Program {
-    /// Reads a program.
-    pub fn read(elf: &Path) -> Result<Self> {
+    /// Reads a program whose model's matrices lie in tiles, or as rows.
+    pub fn read(elf: &Path, in_tiles: bool) -> Result<Self> {
         let bytes = fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
         // Never given back: there is one per machine, and the debug information borrows it.
         let file = object::File::parse(&*bytes.leak())?;
@@ -72,7 +76,7 @@ impl Program {
         })?;
         let frames = Frames::from_dwarf(dwarf)
             .with_context(|| format!("{} has no debug information that can be read", elf.display()))?;
-        Ok(Self { functions, text, frames })
+        Ok(Self { in_tiles, functions, text, frames })
     }
 
     /// The address of the function of this name.
@@ -97,11 +101,13 @@ impl Program {
     pub fn place(&self, address: u64) -> Place {
         let inlined = self.inlined(address);
         let linked = self.function(address);
-        let names = inlined.iter().chain(linked.map(|function| &function.name)).map(String::as_str);
-        let (name, part) = parts::part(names).unwrap_or((linked.map_or("?", |f| &f.name), parts::OTHER));
+        let names = || inlined.iter().chain(linked.map(|function| &function.name)).map(String::as_str);
+        let found = parts::part(names(), self.in_tiles);
+        let is_unknown = found.is_none() && names().any(parts::is_ours);
+        let (name, part) = found.unwrap_or((linked.map_or("?", |f| &f.name), parts::OTHER));
         let name = name.split("::{{closure}}").next().unwrap_or(name);
         let is_entry = linked.is_some_and(|f| f.start == address && f.name == name);
-        Place { name: name.to_owned(), part, is_entry }
+        Place { name: name.to_owned(), part, is_entry, is_unknown }
     }
 
     /// The bytes of machine code of each part, in the order of [`parts::PARTS`].

@@ -1,6 +1,6 @@
 //! From measured regions to figures per token.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 use boards::Board;
@@ -23,6 +23,9 @@ pub struct Summary {
     pub machine: String,
     /// What code runs on what.
     pub label: String,
+    /// Whether the model's matrices lie in tiles: where they are rows, `matvec` has those products of attention that the
+    /// same kernel computes.
+    pub in_tiles: bool,
     /// Why only totals were counted, if that is so.
     pub fallback: Option<String>,
     /// The largest difference between the plugin's and the counter's totals of a region, in instructions.
@@ -72,10 +75,10 @@ impl Summary {
         keep("decode-first", first.instructions());
         keep("decode-last", last.instructions());
         for region in of("position") {
-            keep(&format!("decode-at-{}", region.position), region.instructions());
+            keep(&format!("decode-at-{}", region.number("position")?), region.instructions());
         }
         for region in of("prompt") {
-            keep("prefill", per(region.instructions(), region.tokens));
+            keep("prefill", per(region.instructions(), region.number("tokens")?));
         }
         keep("workspace", measured.workspace);
         keep("stack", measured.stack);
@@ -84,8 +87,9 @@ impl Summary {
         ensure!(measured.size.flash > file, "{}: the program lacks its model", board.name);
         keep("program", measured.size.flash - file);
 
+        let point = |region: &Region| Ok((region.number("position")?, region.instructions()));
         let points: Vec<_> =
-            tokens.iter().copied().chain(of("position")).map(|r| (r.position, r.instructions())).collect();
+            tokens.iter().copied().chain(of("position")).map(point).collect::<Result<_>>()?;
         let line = Line::through(&points);
         if let Some(line) = line {
             keep("decode-slope", line.slope.round().max(0.0) as u64);
@@ -93,7 +97,7 @@ impl Summary {
 
         let (mut parts, mut functions) = (Vec::new(), Vec::new());
         if measured.fallback.is_none() {
-            (parts, functions) = profile(board, measured, &tokens);
+            (parts, functions) = profile(board, measured, &tokens)?;
             for part in &parts {
                 keep(&format!("decode-{}", part.name), part.instructions.round() as u64);
             }
@@ -105,6 +109,7 @@ impl Summary {
         Ok(Self {
             machine: board.name.clone(),
             label: label(board),
+            in_tiles: model.in_tiles(),
             fallback: measured.fallback.clone(),
             counter_deviation: measured.regions.iter().filter_map(Region::deviation).max(),
             figures: Figures { kernel: measured.kernel.clone(), tokens: n, values: figures },
@@ -132,7 +137,7 @@ fn per(total: u64, n: u64) -> u64 {
 }
 
 /// The rows of parts and of functions.
-fn profile(board: &Board, measured: &Measurement, tokens: &[&Region]) -> (Vec<Row>, Vec<Row>) {
+fn profile(board: &Board, measured: &Measurement, tokens: &[&Region]) -> Result<(Vec<Row>, Vec<Row>)> {
     let mut executed: BTreeMap<u64, [u64; 3]> = BTreeMap::new();
     for e in tokens.iter().flat_map(|region| &region.profile) {
         let sums = executed.entry(e.address).or_default();
@@ -145,10 +150,13 @@ fn profile(board: &Board, measured: &Measurement, tokens: &[&Region]) -> (Vec<Ro
     let zero = || Row { estimated_cycles: timing.map(|_| 0.0), ..Row::default() };
     let mut parts = PARTS.map(|name| Row { name: name.to_owned(), ..zero() });
     let mut functions: BTreeMap<String, Row> = BTreeMap::new();
-    let mut all = 0;
+    let (mut all, mut unknown) = (0, BTreeSet::new());
     for (&address, &[count, left, flash]) in &executed {
         all += count;
         let place = measured.program.place(address);
+        if place.is_unknown {
+            unknown.insert(place.name.clone());
+        }
         let (first, second) = measured.program.halfwords(address).unwrap_or_default();
         let cycles = timing.map(|timing| timing.cycles(thumb::class(first, second), count, left));
         let function =
@@ -161,6 +169,7 @@ fn profile(board: &Board, measured: &Measurement, tokens: &[&Region]) -> (Vec<Ro
                 row.estimated_cycles.zip(cycles).map(|(sum, more)| sum + more as f64 * each);
         }
     }
+    ensure!(unknown.is_empty(), "xtask/src/bench/parts.rs has no part for {unknown:?}");
     // The instrument's own instructions, which the regions' totals are without.
     let own = all - tokens.iter().map(|region| region.instructions()).sum::<u64>();
     for row in parts.iter_mut().filter(|row| row.name == OTHER) {
@@ -168,5 +177,5 @@ fn profile(board: &Board, measured: &Measurement, tokens: &[&Region]) -> (Vec<Ro
     }
     let mut functions: Vec<_> = functions.into_values().collect();
     functions.sort_by(|a, b| b.instructions.total_cmp(&a.instructions));
-    (parts.to_vec(), functions)
+    Ok((parts.to_vec(), functions))
 }

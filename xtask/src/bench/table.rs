@@ -49,6 +49,9 @@ fn print(out: &mut String, summary: &Summary) -> std::fmt::Result {
         let cycles = figures.get("decode-estimated-cycles");
         let cycles = cycles.map_or("- (no table in its manual)".to_owned(), thousands);
         writeln!(out, "  estimated cycles per token, from the core's manual: {cycles}")?;
+        if !summary.in_tiles {
+            writeln!(out, "  matrices are rows: products of attention by their kernel count as matvec")?;
+        }
         writeln!(out, "  bytes read from flash per token: {}", figure("decode-flash-bytes"))?;
     }
     let [workspace, stack, variables] = ["workspace", "stack", "variables"].map(figure);
