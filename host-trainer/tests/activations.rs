@@ -39,8 +39,7 @@ fn eight_bits_where_nothing_is_lost() {
 #[test]
 fn sixteen_bits_where_a_channel_stands_out() {
     let mut model = Model::init(config(), 5).unwrap();
-    // What the head reads has one large channel, which nothing can smooth, since the head's columns are the
-    // embedding's; and it means nothing, since those are zero.
+    // What the head reads has one large channel, which means nothing, since the head's column for it is zero.
     let params = model.params_mut();
     for row in params.get_mut("tok_embeddings.weight").unwrap().chunks_mut(32) {
         row.iter_mut().for_each(|w| *w *= 2.0);
@@ -59,6 +58,14 @@ fn one_width_for_all_where_it_is_asked_for() {
         let (groups, kinds) = wide(&model, &options);
         assert_eq!((groups.len(), kinds.len()), (0, matrices));
     }
+}
+
+#[test]
+fn the_same_bytes_every_time() {
+    let model = Model::init(config(), 5).unwrap();
+    let tokenizer = section(TokenizerKind::ByteBpe, &[]).unwrap();
+    let file = || export(&model, &tokenizer, &[], &[], &Options::default()).unwrap().file;
+    assert_eq!(file(), file());
 }
 
 #[test]

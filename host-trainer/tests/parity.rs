@@ -46,11 +46,11 @@ fn compare(model: &Model, options: &Options) -> Difference {
 const A16: Options = Options {
     input: Input::All(InputWidth::A16),
     target: Target::Any,
-    smooth: true,
     fold_gains: false,
     equalize: true,
     headroom: 8,
     seq_len: None,
+    progress: |_| {},
 };
 const A8: Options = Options { input: Input::All(InputWidth::A8), ..A16 };
 

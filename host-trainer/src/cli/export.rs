@@ -16,8 +16,8 @@ pub struct Args {
     /// The model file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Text that the model might meet, as u16 token ids: decides the binary point, the sizes of the
-    /// channels and the bits of the vectors [default: the model writes its own]
+    /// Text that the model might meet, as u16 token ids: decides the binary point, how weights are rounded and the
+    /// bits of the vectors [default: the model writes its own]
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
     /// The licence of the weights, for the metadata [default: that of the checkpoint]
@@ -87,6 +87,7 @@ pub fn round(
         target: choices.target,
         fold_gains: choices.fold_norms,
         seq_len: choices.context,
+        progress: |line| eprintln!("{line}"),
         ..Options::default()
     };
     let metadata = [("name", info.name.as_str()), ("licence", &info.licence), ("source", &info.provenance)];

@@ -1,6 +1,6 @@
 //! Which matrices read 16 bits: those where 8 would cost the most for the instructions that they save.
 
-use super::calibrate::write_texts;
+use super::calibrate::CHUNK;
 use crate::device::ModelFile;
 use crate::eval::compare;
 use crate::model::Model;
@@ -10,16 +10,9 @@ use thumbformer::Config;
 use thumbformer::format::{InputWidth, TensorKind};
 
 /// The divergence from f32 may be this much larger than with 16 bits everywhere..
-const RATIO: f64 = 4.0 / 3.0;
+const RATIO: f64 = 3.0 / 2.0;
 /// .. or this, in nats per token, which is a tenth of what int8 weights and keys cost a small model.
 const NOTHING: f64 = 2e-4;
-
-/// A measurement goes over so many tokens that they take about this many products, within bounds: over 255
-/// tokens, the differences are still a matter of chance.
-const PRODUCTS: usize = 1 << 30;
-const TOKENS: std::ops::RangeInclusive<usize> = 512..=4096;
-/// The context starts anew after so many tokens at the latest.
-const CHUNK: usize = 512;
 
 /// Matrices whose widths are chosen together, in all blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +83,7 @@ pub struct Widths {
 /// Chooses by what the runtime makes of a text. `file` writes the model with the given groups at 16 bits.
 ///
 /// From 8 bits everywhere, 16 go to the group that gains the most for its products, over and over until the
-/// divergence is within its limit; what has turned out unnecessary by then is taken back. Where the text is too
-/// short to tell, the model goes on writing.
+/// divergence is within its limit; what has turned out unnecessary by then is taken back.
 pub fn choose(
     model: &Model,
     text: &[u16],
@@ -101,17 +93,9 @@ pub fn choose(
     let config = model.config().config;
     let all_products: usize = Group::ALL.iter().map(|group| group.products(&config)).sum();
     let chunk = seq_len.min(CHUNK);
-    let wanted = (PRODUCTS / all_products).clamp(*TOKENS.start(), *TOKENS.end()).next_multiple_of(chunk) + 1;
-    let mut text = text[..text.len().min(wanted)].to_vec();
-    if text.len() < wanted {
-        // Whole chunks only, so that every text begins where a context does.
-        text.truncate(text.len() / chunk * chunk);
-        let file = ModelFile::new(&file(&Group::ALL)?);
-        text.extend(write_texts(&file.model()?, chunk, wanted - text.len())?);
-    }
     let measure = |wide: &[Group]| -> Result<(f64, usize)> {
         let file = ModelFile::new(&file(wide)?);
-        let (device, divergence) = compare(&file.model()?, model, &text, chunk)?;
+        let (device, divergence) = compare(&file.model()?, model, text, chunk)?;
         Ok((divergence.kl, device.tokens))
     };
     let (all_wide, tokens) = measure(&Group::ALL)?;

@@ -1,7 +1,7 @@
 //! How large the numbers get: the model reads a text in f32 and the largest values decide the binary point.
 
 use super::quantize::{exponent_of, peak};
-use crate::device::Memory;
+use crate::device::{Memory, ModelFile};
 use crate::model::Model;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -68,8 +68,33 @@ pub fn write_text(model: &Model) -> Result<Vec<u16>> {
     Ok(tokens)
 }
 
+/// Measurements go over so many tokens that they take about this many products, within bounds: over 255
+/// tokens, the differences are still a matter of chance.
+const PRODUCTS: usize = 1 << 30;
+const TOKENS: std::ops::RangeInclusive<usize> = 512..=4096;
+/// The context starts anew after so many tokens at the latest.
+pub const CHUNK: usize = 512;
+
+/// A text that is long enough to measure on: the start of the given one, or where that is too short, what the
+/// runtime makes of `file` goes on to write.
+pub fn lengthen(text: &[u16], file: &[u8]) -> Result<Vec<u16>> {
+    let file = ModelFile::new(file);
+    let model = file.model()?;
+    let config = model.config();
+    let products: usize = config.tensors().filter(|s| s.kind.is_matrix()).map(|s| s.rows * s.cols).sum();
+    let chunk = config.seq_len.min(CHUNK);
+    let wanted = (PRODUCTS / products).clamp(*TOKENS.start(), *TOKENS.end()).next_multiple_of(chunk) + 1;
+    let mut text = text[..text.len().min(wanted)].to_vec();
+    if text.len() < wanted {
+        // Whole chunks only, so that every text begins where a context does.
+        text.truncate(text.len() / chunk * chunk);
+        text.extend(write_texts(&model, chunk, wanted - text.len())?);
+    }
+    Ok(text)
+}
+
 /// As many tokens that the runtime writes, in texts of `chunk` tokens.
-pub fn write_texts(model: &thumbformer::Model<'_>, chunk: usize, len: usize) -> Result<Vec<u16>> {
+fn write_texts(model: &thumbformer::Model<'_>, chunk: usize, len: usize) -> Result<Vec<u16>> {
     let mut tokens = Vec::with_capacity(len);
     let mut quantiles = quantiles();
     let mut memory = Memory::new(model);

@@ -218,3 +218,37 @@ fn turn(rows: &mut [f32], cols: usize, factor: f64, (sin, cos): (f64, f64)) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::calibrate::write_text;
+
+    /// The largest difference of a logit, and of a parameter.
+    fn changed(toml: &str) -> (f32, f32) {
+        let mut model = Model::init(toml::from_str(toml).unwrap(), 3).unwrap();
+        // Gains and biases that differ from channel to channel.
+        let tensors = model.params().tensors().to_vec();
+        for tensor in tensors.iter().filter(|tensor| !tensor.is_matrix()) {
+            let values = model.params_mut().get_mut(&tensor.name).unwrap();
+            values.iter_mut().enumerate().for_each(|(i, v)| *v += (i * 7 % 11) as f32 / 4.0);
+        }
+        let before = model.clone();
+        let text = write_text(&model).unwrap();
+        equalize(&mut model, &text).unwrap();
+        let worst = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        let logits = worst(&before.forward(&text).unwrap(), &model.forward(&text).unwrap());
+        (logits, worst(&before.params().values, &model.params().values))
+    }
+
+    #[test]
+    fn the_model_stays_what_it_is() {
+        let shape = "dim = 16\nhidden_dim = 24\nn_layers = 2\nn_heads = 4\nn_kv_heads = 2\nvocab_size = 40\nseq_len = 32\n";
+        let gpt = "norm = 'layer'\ngated = false\npositions = 'learned'\nbiases = true\n";
+        for more in ["", "biases = true\ntied = false\n", gpt] {
+            let (logits, parameters) = changed(&format!("{shape}{more}"));
+            println!("{more:?}: logits by {logits}, parameters by {parameters}");
+            assert!(logits < 3e-5 && parameters > 0.01, "{more:?}: {logits}, {parameters}");
+        }
+    }
+}

@@ -32,6 +32,14 @@ impl<'m> Norms<'m> {
         self.model.params().get(&super::tensor_name(norm))
     }
 
+    /// What of a norm the matrices behind it take over: its shift, and its gain if that is folded.
+    pub fn parts(&self, norm: TensorSpec) -> (Option<&'m [f32]>, Option<&'m [f32]>) {
+        let name = super::tensor_name(norm);
+        let params = self.model.params();
+        let folded = if self.gain(norm).is_none() { params.get(&name) } else { None };
+        (params.get(&name.replace(".weight", ".bias")), folded)
+    }
+
     /// The weights `[rows, cols]` and biases of a matrix after the norm that it reads went into it; queries
     /// are scaled to scores of base two.
     pub fn apply<'w>(
@@ -50,15 +58,14 @@ impl<'m> Norms<'m> {
             _ => None,
         };
         if let Some(norm) = norm {
-            let norm = config.spec(norm, spec.layer);
-            let name = super::tensor_name(norm);
-            if let Some(shift) = self.model.params().get(&name.replace(".weight", ".bias")) {
+            let (shift, folded) = self.parts(config.spec(norm, spec.layer));
+            if let Some(shift) = shift {
                 let bias = bias.get_or_insert_with(|| vec![0.0; spec.rows]);
                 for (b, row) in bias.iter_mut().zip(weights.chunks(spec.cols)) {
                     *b += row.iter().zip(shift).map(|(w, s)| w * s).sum::<f32>();
                 }
             }
-            if let (None, Some(gain)) = (self.gain(norm), self.model.params().get(&name)) {
+            if let Some(gain) = folded {
                 for row in weights.to_mut().chunks_mut(spec.cols) {
                     row.iter_mut().zip(gain).for_each(|(w, g)| *w *= g);
                 }

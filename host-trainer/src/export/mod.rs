@@ -1,14 +1,14 @@
-//! A trained model to a `.thumb` file: smooth, equalise, calibrate, round, choose widths, emit.
+//! A trained model to a `.thumb` file: equalise, calibrate, round, choose widths, emit.
 //!
 //! Mathematics at export comes from `libm` and from plain arithmetic, never from the platform's library, so
 //! that one checkpoint gives the same bytes on every host.
 
 mod auto;
 mod calibrate;
+mod compensate;
 mod equalize;
 mod fold;
 mod quantize;
-mod smooth;
 mod target;
 
 pub use auto::{Group, Widths};
@@ -37,8 +37,6 @@ pub struct Options {
     pub input: Input,
     /// The core that matrices are packed for.
     pub target: Target,
-    /// Whether channels are smoothed before rounding.
-    pub smooth: bool,
     /// Whether norms' gains go into the matrices that read them, where that is exact.
     pub fold_gains: bool,
     /// Whether channels of the keys are equalised before rounding.
@@ -47,6 +45,8 @@ pub struct Options {
     pub headroom: u32,
     /// Positions of the context window; that of the model if it is not given.
     pub seq_len: Option<usize>,
+    /// Told what is being done, a line at a time.
+    pub progress: fn(&str),
 }
 
 impl Default for Options {
@@ -54,11 +54,11 @@ impl Default for Options {
         Self {
             input: Input::Auto,
             target: Target::Any,
-            smooth: true,
             fold_gains: false,
             equalize: true,
             headroom: 8,
             seq_len: None,
+            progress: |_| {},
         }
     }
 }
@@ -75,8 +75,8 @@ pub struct Exported {
 }
 
 /// Rounds `model` to a model file. `calibration` is a text of tokens that the model might meet: it decides
-/// the binary point of the residual stream, the sizes of the channels and the widths of the inputs; where it is
-/// empty, the model writes one itself.
+/// the binary point of the residual stream, the sizes of the keys' channels, how weights are rounded and the widths of the
+/// inputs; where it is empty or short, the model writes one itself.
 pub fn export(
     model: &Model,
     tokenizer: &[u8],
@@ -89,9 +89,6 @@ pub fn export(
         [] => Cow::Owned(calibrate::write_text(&model)?),
         text => Cow::Borrowed(text),
     };
-    if options.smooth {
-        smooth::smooth(&mut model, calibrate::excerpt(&calibration), options.fold_gains)?;
-    }
     if options.equalize {
         equalize::equalize(&mut model, calibrate::excerpt(&calibration))?;
     }
@@ -109,30 +106,41 @@ pub fn export(
 
     let norms = fold::Norms::new(&model, options.fold_gains);
     let specs = || config.tensors();
-    let parts = specs().map(|spec| round(&model, &norms, spec, frac)).collect::<Result<Vec<_>>>()?;
+    let rounded = |matrix: &RoundMatrix<'_>| -> Result<Vec<Part>> {
+        specs().map(|spec| round(&model, &norms, spec, frac, matrix)).collect()
+    };
     let metadata = lines(metadata)?;
     let epsilon = quantize::mantissa_and_exponent(model.config().norm_eps);
-    let file = |input: &dyn Fn(TensorKind) -> InputWidth, target: Target| {
+    let file = |parts: &[Part], input: &dyn Fn(TensorKind) -> InputWidth, target: Target| {
         let plan = |(spec, part): (TensorSpec, &Part)| {
             part.plan(input(spec.kind), target.layout(&config, spec.kind))
         };
-        let plans: Vec<TensorPlan> = specs().zip(&parts).map(plan).collect();
+        let plans: Vec<TensorPlan> = specs().zip(parts).map(plan).collect();
         let (tokenizer_len, metadata_len) = (tokenizer.len(), metadata.len());
         let mut file = vec![0; Emitter::file_len(&config, &plans, tokenizer_len, metadata_len)];
         let mut emitter = Emitter::new(&mut file, config, frac, epsilon, &plans, tokenizer_len, metadata_len)
             .context("the model does not fit the format")?;
         emitter.tokenizer().copy_from_slice(tokenizer);
         emitter.metadata().copy_from_slice(metadata.as_bytes());
-        emit(emitter, &parts)?;
+        emit(emitter, parts)?;
         thumbformer::Model::from_bytes(&file).context("no runtime would take the model")?;
         Ok(file)
     };
+
+    (options.progress)("writing a text to round by");
+    let nearest = rounded(&|spec, weights| Matrix::round(weights, spec.cols))?;
+    let text = calibrate::lengthen(&calibration, &file(&nearest, &|_| InputWidth::A16, Target::Any)?)?;
+    (options.progress)(&format!("rounding by the inputs of {} tokens", text.len()));
+    let inputs = compensate::Inputs::observe(&model, &norms, &text)?;
+    let parts = rounded(&|spec, weights| inputs.round(&model, spec, weights))?;
+
     let (file, widths) = match options.input {
-        Input::All(width) => (file(&|_| width, options.target)?, None),
+        Input::All(width) => (file(&parts, &|_| width, options.target)?, None),
         Input::Auto => {
-            let candidate = |wide: &[Group]| file(&|kind| auto::width(wide, kind), Target::Any);
-            let widths = auto::choose(&model, &calibration, config.seq_len, &candidate)?;
-            (file(&|kind| auto::width(&widths.wide, kind), options.target)?, Some(widths))
+            (options.progress)("choosing the widths of the inputs");
+            let candidate = |wide: &[Group]| file(&parts, &|kind| auto::width(wide, kind), Target::Any);
+            let widths = auto::choose(&model, &text, config.seq_len, &candidate)?;
+            (file(&parts, &|kind| auto::width(&widths.wide, kind), options.target)?, Some(widths))
         }
     };
     Ok(Exported { file, peaks, widths })
@@ -174,7 +182,16 @@ impl Part {
     }
 }
 
-fn round(model: &Model, norms: &fold::Norms<'_>, spec: TensorSpec, frac: u8) -> Result<Part> {
+/// A tensor's weights to integers.
+type RoundMatrix<'a> = dyn Fn(TensorSpec, &[f32]) -> Matrix + 'a;
+
+fn round(
+    model: &Model,
+    norms: &fold::Norms<'_>,
+    spec: TensorSpec,
+    frac: u8,
+    matrix: &RoundMatrix<'_>,
+) -> Result<Part> {
     let name = tensor_name(spec);
     let tensor =
         |name: &str| model.params().get(name).with_context(|| format!("the model has no tensor {name}"));
@@ -192,7 +209,7 @@ fn round(model: &Model, norms: &fold::Norms<'_>, spec: TensorSpec, frac: u8) -> 
         },
         TensorKind::Embedding | TensorKind::PositionEmbedding => {
             let values = &tensor(&name)?[..spec.rows * spec.cols];
-            Part::Matrix { matrix: Matrix::round(values, spec.cols), bias: None }
+            Part::Matrix { matrix: matrix(spec, values), bias: None }
         }
         _ => {
             let config = &model.config().config;
@@ -200,8 +217,7 @@ fn round(model: &Model, norms: &fold::Norms<'_>, spec: TensorSpec, frac: u8) -> 
             let name = if tied { tensor_name(config.spec(TensorKind::Embedding, 0)) } else { name };
             let bias = model.params().get(&name.replace(".weight", ".bias"));
             let (weights, bias) = norms.apply(spec, tensor(&name)?, bias);
-            let matrix = Matrix::round(&weights, spec.cols);
-            Part::Matrix { matrix, bias: bias.map(|bias| rounded_bias(&bias, frac)) }
+            Part::Matrix { matrix: matrix(spec, &weights), bias: bias.map(|bias| rounded_bias(&bias, frac)) }
         }
     })
 }

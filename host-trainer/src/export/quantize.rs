@@ -11,41 +11,53 @@ pub struct Matrix {
 }
 
 impl Matrix {
+    /// Rounds a row-major matrix, every weight to the nearest integer.
+    pub fn round(values: &[f32], cols: usize) -> Self {
+        Self::round_with(values, cols, &mut |row, step, rounded| {
+            let pairs = row.iter().zip(rounded);
+            pairs.fold(0.0, |error, (&weight, rounded)| {
+                let found = round_by(f64::from(weight), step);
+                *rounded = found as i8;
+                error + (found * step - f64::from(weight)).powi(2)
+            })
+        })
+    }
+
     /// Rounds a row-major matrix, each row by its own scale: an integer of at most 15 bits times a power of two that all
     /// rows share. The largest row's has 15 bits; a row that is much smaller has fewer, and its weights are rounded by
     /// the scale as it is stored, so that nothing but a little resolution is lost.
-    pub fn round(values: &[f32], cols: usize) -> Self {
+    ///
+    /// `round_row` rounds a row by a step and tells its error. Of the scales from the one that just holds the largest
+    /// weight to 5 % less, which cut that weight and are finer for all others, the one of the least error is taken.
+    pub fn round_with(values: &[f32], cols: usize, round_row: &mut RoundRow<'_>) -> Self {
         let steps: Vec<f64> = values.chunks(cols).map(|row| f64::from(peak(row)) / 127.0).collect();
         let largest = steps.iter().fold(f64::MIN_POSITIVE, |m, &s| m.max(s));
         let exponent = (exponent_of(largest) - 14).clamp(-128, 127);
         let unit = libm::exp2(f64::from(exponent));
-        let mut weights = Vec::with_capacity(values.len());
-        let mut scales = Vec::with_capacity(steps.len());
-        for (row, step) in values.chunks(cols).zip(steps) {
-            let scale = best_scale(row, step / unit, unit);
-            weights.extend(row.iter().map(|&w| round_by(w, f64::from(scale) * unit) as i8));
-            scales.push(scale);
+        let (mut weights, mut scales) = (vec![0; values.len()], vec![1; steps.len()]);
+        let mut rounded = vec![0; cols];
+        let rows = values.chunks(cols).zip(weights.chunks_mut(cols));
+        for ((row, weights), (scale, step)) in rows.zip(scales.iter_mut().zip(steps)) {
+            let mut least = f64::INFINITY;
+            for i in 0..=10 {
+                let candidate = libm::ceil(step / unit * (1.0 - 0.005 * f64::from(i))).clamp(1.0, 32767.0);
+                let error = round_row(row, candidate * unit, &mut rounded);
+                if error < least {
+                    (least, *scale) = (error, candidate as i16);
+                    weights.copy_from_slice(&rounded);
+                }
+            }
         }
         Self { weights, scales, exponent: exponent as i8 }
     }
 }
 
-/// The scale in units of `unit` with the least squared error of a row: the one that just holds the largest
-/// weight, or up to 5 % less, which cuts that weight and is finer for all others.
-fn best_scale(row: &[f32], largest: f64, unit: f64) -> i16 {
-    let candidates =
-        (0..=10).map(|i| libm::ceil(largest * (1.0 - 0.005 * f64::from(i))).clamp(1.0, 32767.0) as i16);
-    let error = |scale: &i16| -> f64 {
-        let step = f64::from(*scale) * unit;
-        row.iter().map(|&w| (round_by(w, step) * step - f64::from(w)).powi(2)).sum()
-    };
-    let errors = candidates.map(|scale| (error(&scale), scale));
-    errors.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(1, |best| best.1)
-}
+/// Rounds a row by a step into integers of -127 to 127, and returns the error.
+pub type RoundRow<'a> = dyn FnMut(&[f32], f64, &mut [i8]) -> f64 + 'a;
 
 /// A weight in steps, an integer of -127 to 127.
-fn round_by(weight: f32, step: f64) -> f64 {
-    libm::round(f64::from(weight) / step).clamp(-127.0, 127.0)
+pub fn round_by(weight: f64, step: f64) -> f64 {
+    libm::round(weight / step).clamp(-127.0, 127.0)
 }
 
 /// A norm's gains as int16 times a power of two, the largest with 15 bits.

@@ -3,6 +3,7 @@
 use super::layout::{LayerLayout, heads, up_dim};
 use super::{Model, ModelConfig};
 use crate::nn::dropout::Dropout;
+use crate::nn::matrix::{Multiply, matmul, matmul_portable};
 use crate::nn::norm::Moments;
 use crate::nn::{attention, embedding, mlp};
 use std::fmt::Arguments;
@@ -128,7 +129,7 @@ impl Model {
         let eps = self.config.norm_eps;
         layout.norm.forward(params, eps, &a.x, &mut a.norm, &mut a.norm_moments);
         observer.see(format_args!("norm"), &a.norm);
-        layout.output.forward(params, &a.norm, &mut a.logits);
+        layout.output.forward(observer.multiply(), params, &a.norm, &mut a.logits);
         observer.see(format_args!("output"), &a.logits);
     }
 
@@ -147,7 +148,7 @@ impl Model {
         layer.attention_norm.forward(params, eps, x, y, moments);
         observer.see(format_args!("layers.{l}.attention_norm"), y);
 
-        layer.qkv.forward(params, y, &mut a.qkv);
+        layer.qkv.forward(observer.multiply(), params, y, &mut a.qkv);
         let heads = heads(&self.config);
         let (dim, kv_dim, stride) = (heads.dim(), heads.kv_dim(), heads.stride());
         for (name, start, width) in [("wq", 0, dim), ("wk", dim, kv_dim), ("wv", dim + kv_dim, kv_dim)] {
@@ -159,9 +160,9 @@ impl Model {
         }
 
         let t = a.qkv.len() / stride;
-        attention::forward(heads, t, &a.qkv, &mut a.probabilities, &mut a.heads);
+        attention::forward(observer.multiply(), heads, t, &a.qkv, &mut a.probabilities, &mut a.heads);
         observer.see(format_args!("layers.{l}.attention.heads"), &a.heads);
-        layer.wo.forward(params, &a.heads, branch);
+        layer.wo.forward(observer.multiply(), params, &a.heads, branch);
         observer.see(format_args!("layers.{l}.attention.wo"), branch);
     }
 
@@ -181,7 +182,7 @@ impl Model {
         layer.ffn_norm.forward(params, eps, x, y, moments);
         observer.see(format_args!("layers.{l}.ffn_norm"), y);
 
-        layer.up.forward(params, y, &mut a.up);
+        layer.up.forward(observer.multiply(), params, y, &mut a.up);
         let n = c.hidden_dim;
         for (i, name) in ["w1", "w3"].into_iter().enumerate().take(up_dim(&self.config) / n) {
             let site = format_args!("layers.{l}.feed_forward.{name}");
@@ -189,7 +190,7 @@ impl Model {
         }
         mlp::forward(c.activation, c.gated, n, &a.up, &mut a.hidden);
         observer.see(format_args!("layers.{l}.feed_forward.hidden"), &a.hidden);
-        layer.w2.forward(params, &a.hidden, branch);
+        layer.w2.forward(observer.multiply(), params, &a.hidden, branch);
         observer.see(format_args!("layers.{l}.feed_forward.w2"), branch);
     }
 }
@@ -213,6 +214,11 @@ impl<'a> Observer<'a> {
 
     pub fn new(observe: Observe<'a>) -> Self {
         Self(Some(observe))
+    }
+
+    /// What is observed decides how a file is rounded, and must not depend on the processor.
+    fn multiply(&self) -> Multiply {
+        if self.0.is_some() { matmul_portable } else { matmul }
     }
 
     fn see(&mut self, site: Arguments<'_>, values: &[f32]) {

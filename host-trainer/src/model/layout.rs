@@ -3,6 +3,7 @@
 use super::ModelConfig;
 use crate::nn::attention::Heads;
 use crate::nn::linear::{self, Linear};
+use crate::nn::matrix::Multiply;
 use crate::nn::norm::{self, Moments};
 use std::ops::Range;
 use thumbformer::{NormKind, Positions};
@@ -165,8 +166,8 @@ impl LinearLayout {
         }
     }
 
-    pub fn forward(&self, params: &[f32], x: &[f32], y: &mut [f32]) {
-        linear::forward(self.borrow(params), x, y);
+    pub fn forward(&self, multiply: Multiply, params: &[f32], x: &[f32], y: &mut [f32]) {
+        linear::forward(multiply, self.borrow(params), x, y);
     }
 
     /// Overwrites `dx`, adds to the parameters' gradient.

@@ -5,7 +5,7 @@
 //! only, which saves almost half of the work that a full matrix and a mask would do.
 
 use super::math::{dot, softmax};
-use super::matrix::{Matrix, MatrixMut, Write, matmul};
+use super::matrix::{Matrix, MatrixMut, Multiply, Write, matmul};
 
 /// Rows that are computed together.
 const BLOCK: usize = 32;
@@ -56,7 +56,14 @@ pub const fn scratch_len(t: usize) -> usize {
 
 /// `qkv` `[t, stride]` to `y` `[t, dim]`; keeps the attention weights `probabilities`
 /// `[n_heads, t, t]`, of which the part right of a row's block is left as it was.
-pub fn forward(heads: Heads, t: usize, qkv: &[f32], probabilities: &mut [f32], y: &mut [f32]) {
+pub fn forward(
+    multiply: Multiply,
+    heads: Heads,
+    t: usize,
+    qkv: &[f32],
+    probabilities: &mut [f32],
+    y: &mut [f32],
+) {
     let Heads { head_dim, .. } = heads;
     let (dim, stride, scale) = (heads.dim(), heads.stride(), heads.scale());
     for (head, p) in probabilities.chunks_exact_mut(t * t).enumerate() {
@@ -65,7 +72,7 @@ pub fn forward(heads: Heads, t: usize, qkv: &[f32], probabilities: &mut [f32], y
             let end = t.min(start + BLOCK);
             let rows = end - start;
             let scores = &mut p[start * t..end * t];
-            matmul(
+            multiply(
                 MatrixMut::strided(scores, rows, end, t),
                 Write::Set,
                 Matrix::strided(&qkv[start * stride + q..], rows, head_dim, stride),
@@ -76,7 +83,7 @@ pub fn forward(heads: Heads, t: usize, qkv: &[f32], probabilities: &mut [f32], y
                 softmax(seen, scale);
                 hidden.fill(0.0);
             }
-            matmul(
+            multiply(
                 MatrixMut::strided(&mut y[start * dim + q..], rows, head_dim, dim),
                 Write::Set,
                 Matrix::strided(scores, rows, end, t),
@@ -158,7 +165,7 @@ mod tests {
     fn run(t: usize, qkv: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let mut p = vec![0.0; HEADS.n_heads * t * t];
         let mut y = vec![0.0; t * HEADS.dim()];
-        forward(HEADS, t, qkv, &mut p, &mut y);
+        forward(matmul, HEADS, t, qkv, &mut p, &mut y);
         (p, y)
     }
 

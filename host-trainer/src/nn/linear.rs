@@ -1,7 +1,7 @@
 //! Linear layers: `y = x W^T + b` with `W` `[outputs, inputs]`.
 
 use super::math::add;
-use super::matrix::{Matrix, MatrixMut, Write, matmul};
+use super::matrix::{Matrix, MatrixMut, Multiply, Write, matmul};
 
 /// A weight and its optional bias, borrowed from the parameters.
 #[derive(Debug, Clone, Copy)]
@@ -22,10 +22,10 @@ impl Linear<'_> {
 }
 
 /// `x` `[rows, inputs]` to `y` `[rows, outputs]`.
-pub fn forward(linear: Linear<'_>, x: &[f32], y: &mut [f32]) {
+pub fn forward(multiply: Multiply, linear: Linear<'_>, x: &[f32], y: &mut [f32]) {
     let (inputs, outputs) = (linear.inputs, linear.outputs());
     let rows = x.len() / inputs;
-    matmul(
+    multiply(
         MatrixMut::new(y, rows, outputs),
         Write::Set,
         Matrix::new(x, rows, inputs),
@@ -84,7 +84,7 @@ mod tests {
         let run = |x: &[f32], weight: &[f32], bias: &[f32]| {
             let mut y = vec![0.0; rows * outputs];
             let linear = Linear { weight, bias: Some(bias), inputs };
-            forward(linear, x, &mut y);
+            forward(matmul, linear, x, &mut y);
             y
         };
         let linear = Linear { weight: &weight, bias: None, inputs };

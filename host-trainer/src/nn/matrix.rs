@@ -1,5 +1,6 @@
 //! Strided matrix views and their product.
 
+use super::math::dot;
 use gemm::Parallelism;
 
 /// A read-only `[rows, columns]` view of a slice.
@@ -69,6 +70,35 @@ pub enum Write {
     Add,
 }
 
+/// One of the two products below.
+pub type Multiply = fn(MatrixMut<'_>, Write, Matrix<'_>, Matrix<'_>);
+
+/// [`matmul`], slower, but with the same bits on every processor.
+pub fn matmul_portable(out: MatrixMut<'_>, write: Write, a: Matrix<'_>, b: Matrix<'_>) {
+    assert_eq!((out.rows, out.columns, a.columns), (a.rows, b.columns, b.rows));
+    if out.columns == 0 {
+        return;
+    }
+    for (i, out) in out.values.chunks_mut(out.row_stride).take(out.rows).enumerate() {
+        let out = &mut out[..b.columns];
+        if write == Write::Set {
+            out.fill(0.0);
+        }
+        let a_at = |k: usize| a.values[i * a.row_stride + k * a.column_stride];
+        if b.row_stride == 1 && a.column_stride == 1 {
+            let row = &a.values[i * a.row_stride..][..a.columns];
+            for (j, out) in out.iter_mut().enumerate() {
+                *out += dot(row, &b.values[j * b.column_stride..][..a.columns]);
+            }
+        } else {
+            for k in 0..a.columns {
+                let row = b.values[k * b.row_stride..].iter().step_by(b.column_stride);
+                out.iter_mut().zip(row).for_each(|(out, b)| *out += a_at(k) * b);
+            }
+        }
+    }
+}
+
 /// The product of `a` `[m, k]` and `b` `[k, n]`, written to `out` `[m, n]`. Single-threaded: its
 /// result depends on nothing but its arguments and the processor's vector width.
 pub fn matmul(out: MatrixMut<'_>, write: Write, a: Matrix<'_>, b: Matrix<'_>) {
@@ -123,11 +153,15 @@ mod tests {
         let b = [5.0, 6.0, 7.0, 8.0];
         let a = Matrix::strided(&a, 2, 2, 3);
         let b = Matrix::new(&b, 2, 2);
-        let mut out = [1.0; 4];
-        matmul(MatrixMut::new(&mut out, 2, 2), Write::Add, a, b);
-        assert_eq!(out, [20.0, 23.0, 44.0, 51.0]);
-        matmul(MatrixMut::new(&mut out, 2, 2), Write::Set, a.transposed(), b.transposed());
-        assert_eq!(out, [23.0, 31.0, 34.0, 46.0]);
+        for multiply in [matmul as Multiply, matmul_portable] {
+            let mut out = [1.0; 4];
+            multiply(MatrixMut::new(&mut out, 2, 2), Write::Add, a, b);
+            assert_eq!(out, [20.0, 23.0, 44.0, 51.0]);
+            multiply(MatrixMut::new(&mut out, 2, 2), Write::Set, a.transposed(), b.transposed());
+            assert_eq!(out, [23.0, 31.0, 34.0, 46.0]);
+            multiply(MatrixMut::new(&mut out, 2, 2), Write::Set, a, b.transposed());
+            assert_eq!(out, [17.0, 23.0, 39.0, 53.0]);
+        }
     }
 
     #[test]

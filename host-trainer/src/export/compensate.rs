@@ -1,0 +1,233 @@
+//! Errors of rounding that cancel in a matrix's products.
+//!
+//! A weight's error can be made up for by weights that are not rounded yet, as far as their inputs go together
+//! (GPTQ: Frantar et al. 2022). With `H` the second moments of the inputs over a text, the error of a row's
+//! products is `e H e`. Of `H = (I + U) D (I + U)^T`, `U` strictly upper triangular, that is the sum of
+//! `D[k] (e[k] + sum over j < k of e[j] U[j][k])^2`, so that column after column is rounded to what makes its
+//! own term least (the form of Chee et al. 2023, section 3.1). All of it is plain f64 arithmetic in a fixed
+//! order (docs/decisions/008).
+
+use super::calibrate::windows;
+use super::fold::Norms;
+use super::quantize::{Matrix, round_by};
+use super::tensor_name;
+use crate::model::Model;
+use anyhow::Result;
+use std::collections::BTreeMap;
+use thumbformer::format::{TensorKind, TensorSpec};
+
+/// Part of the mean of `H`'s diagonal that is added to it: a text tells only so much of what goes together.
+const DAMPING: f64 = 0.01;
+
+/// The second moments of what each matrix reads, by the name of the place.
+pub struct Inputs(BTreeMap<String, Moments>);
+
+impl Inputs {
+    /// Reads a text.
+    pub fn observe(model: &Model, norms: &Norms<'_>, text: &[u16]) -> Result<Self> {
+        let specs = || model.config().config.tensors();
+        let places = specs().filter_map(|spec| Some((place(model, spec)?, Moments::new(spec.cols))));
+        let mut inputs: BTreeMap<String, Moments> = places.collect();
+        let norm_of = |spec: TensorSpec| (tensor_name(spec).replace(".weight", ""), norms.parts(spec));
+        let norms: BTreeMap<_, _> = specs().filter(|spec| spec.kind.is_norm()).map(norm_of).collect();
+        for window in windows(model, text) {
+            model.forward_observed(window, &mut |site, values| {
+                if let Some(moments) = inputs.get_mut(site) {
+                    let (shift, folded) = norms.get(site).copied().unwrap_or_default();
+                    moments.add(values, shift, folded);
+                }
+            })?;
+        }
+        Ok(Self(inputs))
+    }
+
+    /// Rounds a tensor's weights; those that no product reads to the nearest.
+    pub fn round(&self, model: &Model, spec: TensorSpec, weights: &[f32]) -> Matrix {
+        match place(model, spec).and_then(|place| self.0.get(&place)) {
+            Some(moments) => moments.factors().round(weights),
+            None => Matrix::round(weights, spec.cols),
+        }
+    }
+}
+
+/// Where a matrix finds its inputs, among the places that the forward pass shows. A tied embedding's products
+/// are the head's: the same integers serve both.
+fn place(model: &Model, spec: TensorSpec) -> Option<String> {
+    let layer = |part: &str| Some(format!("layers.{}.{part}", spec.layer));
+    match spec.kind {
+        TensorKind::Wq | TensorKind::Wk | TensorKind::Wv => layer("attention_norm"),
+        TensorKind::Wo => layer("attention.heads"),
+        TensorKind::W1 | TensorKind::W3 => layer("ffn_norm"),
+        TensorKind::W2 => layer("feed_forward.hidden"),
+        TensorKind::Head => Some("norm".to_owned()),
+        TensorKind::Embedding if model.config().config.tied => Some("norm".to_owned()),
+        _ => None,
+    }
+}
+
+/// The sums of the products of all pairs of inputs.
+struct Moments {
+    cols: usize,
+    sums: Vec<f64>,
+}
+
+impl Moments {
+    fn new(cols: usize) -> Self {
+        Self { cols, sums: vec![0.0; cols * cols] }
+    }
+
+    /// Adds vectors. Of a norm's result, the shift goes into a bias, and a folded gain into the weights.
+    fn add(&mut self, vectors: &[f32], shift: Option<&[f32]>, folded: Option<&[f32]>) {
+        let mut inputs = vec![0.0; self.cols];
+        for vector in vectors.chunks(self.cols) {
+            for (i, (input, &v)) in inputs.iter_mut().zip(vector).enumerate() {
+                let own = f64::from(v) - shift.map_or(0.0, |shift| f64::from(shift[i]));
+                let gain = folded.map_or(1.0, |folded| f64::from(folded[i]));
+                // Without a gain the column is 0, whatever it reads.
+                *input = if gain == 0.0 { 0.0 } else { own / gain };
+            }
+            for (sums, a) in self.sums.chunks_mut(self.cols).zip(&inputs) {
+                sums.iter_mut().zip(&inputs).for_each(|(sum, b)| *sum += a * b);
+            }
+        }
+    }
+
+    /// The factors of the damped moments, the columns of the largest inputs first: their errors are then the
+    /// ones that most others can still make up for.
+    fn factors(&self) -> Factors {
+        let n = self.cols;
+        let diagonal = |i: usize| self.sums[i * n + i];
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by(|&a, &b| diagonal(b).total_cmp(&diagonal(a)));
+        let mean = (0..n).map(diagonal).sum::<f64>() / n as f64;
+        if !mean.is_normal() {
+            // Nothing is known: every column for itself.
+            return Factors { order, back: vec![0.0; n * n], diagonal: vec![1.0; n] };
+        }
+        // Row k of `back` is column k of U, of which entries from k on are 0.
+        let (mut back, mut d) = (vec![0.0; n * n], vec![0.0; n]);
+        for k in (0..n).rev() {
+            let later = k + 1..n;
+            let known = |back: &[f64], i: usize| {
+                later.clone().map(|j| back[j * n + i] * d[j] * back[j * n + k]).sum::<f64>()
+            };
+            let own = diagonal(order[k]) + DAMPING * mean - known(&back, k);
+            for i in 0..k {
+                back[k * n + i] = (self.sums[order[i] * n + order[k]] - known(&back, i)) / own;
+            }
+            d[k] = own;
+        }
+        Factors { order, back, diagonal: d }
+    }
+}
+
+/// `(I + U) D (I + U)^T`, columns in an order of their own.
+struct Factors {
+    order: Vec<usize>,
+    /// U, transposed.
+    back: Vec<f64>,
+    /// D
+    diagonal: Vec<f64>,
+}
+
+impl Factors {
+    fn round(&self, weights: &[f32]) -> Matrix {
+        let n = self.order.len();
+        let mut errors = vec![0.0; n];
+        Matrix::round_with(weights, n, &mut |row, step, rounded| {
+            let mut total = 0.0;
+            for (k, &column) in self.order.iter().enumerate() {
+                let earlier = self.back[k * n..][..k].iter().zip(&errors);
+                let weight = f64::from(row[column]);
+                let wanted = weight + earlier.map(|(u, e)| u * e).sum::<f64>();
+                let found = round_by(wanted, step);
+                rounded[column] = found as i8;
+                errors[k] = weight - found * step;
+                total += self.diagonal[k] * (wanted - found * step).powi(2);
+            }
+            total
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLS: usize = 12;
+
+    fn noise(len: usize, seed: usize) -> Vec<f32> {
+        let hash = |i: usize| (i + seed).wrapping_mul(2_654_435_761) % 1_000_003;
+        (0..len).map(|i| hash(i * i + 7 * i) as f32 / 500_000.0 - 1.0).collect()
+    }
+
+    /// Vectors whose channels go together.
+    fn inputs() -> Vec<f32> {
+        let own = noise(200 * COLS, 1);
+        let common = noise(200, 5);
+        own.iter().enumerate().map(|(i, v)| 0.2 * v + common[i / COLS] * (i % COLS) as f32).collect()
+    }
+
+    fn moments() -> Moments {
+        let mut moments = Moments::new(COLS);
+        moments.add(&inputs(), None, None);
+        moments
+    }
+
+    /// The squared error of all products.
+    fn error(weights: &[f32], matrix: &Matrix) -> f64 {
+        let unit = libm::exp2(f64::from(matrix.exponent));
+        let rows = weights.chunks(COLS).zip(matrix.weights.chunks(COLS)).zip(&matrix.scales);
+        rows.map(|((row, rounded), &scale)| {
+            let errors =
+                row.iter().zip(rounded).map(|(&w, &r)| f64::from(w) - f64::from(r) * f64::from(scale) * unit);
+            let errors: Vec<f64> = errors.collect();
+            let product = |x: &[f32]| x.iter().zip(&errors).map(|(&x, e)| f64::from(x) * e).sum::<f64>();
+            inputs().chunks(COLS).map(|x| product(x).powi(2)).sum::<f64>()
+        })
+        .sum()
+    }
+
+    #[test]
+    fn errors_of_inputs_that_go_together_cancel() {
+        let weights = noise(20 * COLS, 9);
+        let plain = error(&weights, &Matrix::round(&weights, COLS));
+        let compensated = error(&weights, &moments().factors().round(&weights));
+        println!("plain {plain}, compensated {compensated}");
+        assert!(compensated < plain / 2.0, "{compensated}, {plain}");
+    }
+
+    #[test]
+    fn factors_multiply_to_the_moments() {
+        let moments = moments();
+        let factors = moments.factors();
+        let mean = (0..COLS).map(|i| moments.sums[i * COLS + i]).sum::<f64>() / COLS as f64;
+        let upper = |i: usize, k: usize| if i == k { 1.0 } else { factors.back[k * COLS + i] };
+        for i in 0..COLS {
+            for j in 0..COLS {
+                let found: f64 = (0..COLS).map(|k| upper(i, k) * factors.diagonal[k] * upper(j, k)).sum();
+                let damping = if i == j { DAMPING * mean } else { 0.0 };
+                let wanted = moments.sums[factors.order[i] * COLS + factors.order[j]] + damping;
+                assert!((found - wanted).abs() < 1e-9 * mean, "({i}, {j}): {found}, wanted {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_inputs_every_weight_goes_to_the_nearest() {
+        let weights = noise(4 * COLS, 3);
+        let (plain, found) = (Matrix::round(&weights, COLS), Moments::new(COLS).factors().round(&weights));
+        assert_eq!((found.weights, found.scales), (plain.weights, plain.scales));
+    }
+
+    #[test]
+    fn a_gain_in_the_weights_and_a_shift_in_the_bias_are_no_inputs() {
+        let (gain, shift) = (vec![3.0; COLS], vec![0.5; COLS]);
+        let seen: Vec<f32> = inputs().iter().map(|v| v * 3.0 + 0.5).collect();
+        let mut found = Moments::new(COLS);
+        found.add(&seen, Some(&shift), Some(&gain));
+        let wanted = moments();
+        let worst = found.sums.iter().zip(&wanted.sums).map(|(f, w)| (f - w).abs()).fold(0.0, f64::max);
+        assert!(worst < 1e-3 * wanted.sums[COLS * COLS - 1], "{worst}");
+    }
+}
