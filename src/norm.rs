@@ -1,6 +1,7 @@
 //! RMSNorm and LayerNorm: the residual stream to a normalised vector that a matrix can read.
 
 use crate::format::{InputWidth, NormKind};
+use crate::kernel;
 use crate::shift::{bits, isqrt, round_shift, rsqrt};
 use crate::vector::{BITS, Scale, a16_bits, block_shift, narrow, round_all};
 
@@ -44,16 +45,13 @@ impl Norm<'_> {
         if matches!(self.kind, NormKind::Layer) {
             take_off_mean(vector);
         }
-        let (eights, rest) = vector.as_chunks::<8>();
-        let squares = eights.iter().fold(sum_of_squares(rest), |sum, x| sum + sum_of_squares(x));
+        let squares = kernel::squares(vector);
         // epsilon * n in units of the squares, whose unit is 2^(2 (s - frac)).
         let epsilon = shift_u64(u64::from(self.epsilon.0) * u64::from(n), self.epsilon.1 - 2 * (s - frac));
         let mut scale = inverse_root(squares.saturating_add(epsilon), n);
         if let Some((gain, exponent)) = self.gain {
             // Gains have 15 bits, so that the products keep the 14 bits of the vector.
-            for (x, &g) in vector.iter_mut().zip(gain) {
-                *x = round_shift(i32::from(*x) * i32::from(g), 15) as i16;
-            }
+            kernel::multiply(vector, gain);
             scale.exponent += exponent + 15;
         }
         // Longer vectors may have fewer bits, see a16_bits.
@@ -66,12 +64,6 @@ impl Norm<'_> {
         }
         narrow(q, scale, width)
     }
-}
-
-/// For at most eight elements of 14 bits, whose squares are at most 2^28 each: most of the sum needs no u64.
-#[inline(always)]
-fn sum_of_squares(x: &[i16]) -> u64 {
-    u64::from(x.iter().fold(0u32, |sum, &x| sum + (i32::from(x) * i32::from(x)) as u32))
 }
 
 /// Takes the mean, rounded half up, off each element; 13 bits of magnitude become at most 14.

@@ -76,12 +76,14 @@ pub use attention::narrowing;
 pub use attention::{arrange_pair, product_pair, scores, scores_pair, softmax, softmax_pair};
 #[cfg(thumbformer_kernel = "dsp")]
 pub use chosen::{
-    activate_gated, add, arrange_pair, magnitude, peak, product_pair, rescale, rotate, round, scale, scores,
-    scores_pair, softmax, softmax_pair,
+    activate_gated, add, arrange_pair, magnitude, multiply, peak, product_pair, rescale, rotate, round,
+    scale, scores, scores_pair, softmax, softmax_pair, squares, store,
 };
 pub use passes::{BlockShift, Gate, Openings, activate};
 #[cfg(not(thumbformer_kernel = "dsp"))]
-pub use passes::{activate_gated, add, magnitude, peak, rescale, rotate, round, scale};
+pub use passes::{
+    activate_gated, add, magnitude, multiply, peak, rescale, rotate, round, scale, squares, store,
+};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
 /// `"rv32m"`.

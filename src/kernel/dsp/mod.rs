@@ -19,7 +19,7 @@ mod suite;
 mod tiles;
 
 pub use pair::{arrange_pair, product_pair};
-pub use passes::{activate_gated, add, magnitude, peak, rotate, round, scale};
+pub use passes::{activate_gated, add, magnitude, multiply, peak, rotate, round, scale, squares, store};
 pub use rescale::rescale;
 pub use scores::{scores, scores_pair};
 pub use softmax::{softmax, softmax_pair};

@@ -53,7 +53,7 @@ pub fn product_pair(weights: &[i8], stride: usize, columns: usize, pair: &[i16],
     if groups.len() < columns.div_ceil(4) {
         return;
     }
-    let rows = rows::count(weights.len(), stride, columns).min(y.len() / 2);
+    let rows = rows::at_most(y.len() / 2, weights.len(), stride, columns);
     let bits = weights.as_ptr().addr() | pair.as_ptr().addr() | columns | stride;
     if !bits.is_multiple_of(4) {
         return singly(weights, stride, columns, groups, y);

@@ -5,6 +5,7 @@
 //! and one of shifts: a shift by a register takes its lowest byte. A product by a mantissa, shifted and rounded half up,
 //! is one SMMULR: of 2^i * a and 2^(32 - i - s) * mantissa it leaves (a * mantissa + half) >> s.
 
+use super::super::rows;
 use super::{in_every_byte, matvec_strided, product_pair};
 use core::arch::naked_asm;
 
@@ -37,7 +38,7 @@ pub fn scores_pair(
     base: u32,
     scores: &mut [i32],
 ) -> [i32; 2] {
-    let len = z.len().min(scores.len() / 2).min(keys.len() / head_dim.max(1));
+    let len = rows::at_most(z.len().min(scores.len() / 2), keys.len(), head_dim, head_dim);
     let Some(scores) = scores.get_mut(..2 * len) else {
         return [i32::MIN; 2];
     };
