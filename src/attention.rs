@@ -115,7 +115,14 @@ impl Shared<'_> {
         let pair = part(scratch.weights, 2 * align(head_dim));
         kernel::arrange_pair(a, b, pair);
         let scores = part(scratch.scores, 2 * len);
-        let tops = kernel::scores_pair(keys.elements, head_dim, keys.scales, pair, units.base, scores);
+        let tops = kernel::scores_pair(
+            keys.elements,
+            head_dim,
+            keys.scales,
+            pair,
+            (units.base, keys.exponent),
+            scores,
+        );
         let (scores, weights) = (part(scratch.scores, 2 * align(len)), part(scratch.weights, 2 * align(len)));
         let base = values.exponent + 6 + long;
         let sums =

@@ -153,7 +153,7 @@ impl<'m> Model<'m> {
         match self.header.find(self.file, kind, layer) {
             Some(t) => Linear {
                 weights: self.weights(&t),
-                scales: self.elements(t.scales, t.scales_len()),
+                scales: self.elements(t.scales, 2 * t.spec.rows),
                 bias: self.elements(t.bias, t.bias_len()),
                 exponent: i32::from(t.exponent),
                 cols: t.spec.cols,
@@ -211,10 +211,12 @@ impl<'m> Model<'m> {
 
     /// The weights of a matrix.
     fn weights(&self, t: &Tensor) -> Weights<'m> {
+        // Those of a matrix are int8.
+        let len = t.layout.len(t.spec.rows, t.spec.cols);
         match t.layout {
-            Layout::Rows => Weights::Rows(self.elements(t.data, t.data_len())),
-            Layout::Bytes => Weights::Bytes(self.elements(t.data, t.data_len())),
-            Layout::Halves => Weights::Halves(self.elements(t.data, t.data_len())),
+            Layout::Rows => Weights::Rows(self.elements(t.data, len)),
+            Layout::Bytes => Weights::Bytes(self.elements(t.data, len)),
+            Layout::Halves => Weights::Halves(self.elements(t.data, len)),
         }
     }
 }

@@ -127,7 +127,8 @@ fn check_attention(head_dim: usize, len: usize, fill: Fill, random: &mut Random)
     let (mut pair, mut found) = (Aligned([0i16; 2 * MAX_LENGTH + 1]), [UNTOUCHED; 2 * MAX_LENGTH + 1]);
     let end = 2 * head_dim.next_multiple_of(4);
     arrange_pair(queries[0], queries[1], &mut pair.0[start..][..end]);
-    let tops = scores_pair(keys, head_dim, z, &pair.0[start..][..end], base, &mut found[..2 * len]);
+    let tops =
+        scores_pair(keys, head_dim, z, &pair.0[start..][..end], (base, largest), &mut found[..2 * len]);
     same(found[2 * len].into(), UNTOUCHED.into(), 2 * len, len, head_dim)?;
     let mut single = [UNTOUCHED; MAX_LENGTH + 1];
     let mut query = Aligned([0i16; 65]);
