@@ -136,15 +136,26 @@ pub const fn operand_len(columns: usize) -> usize {
 
 /// Puts a vector into the form that the kernel for these weights wants.
 ///
+/// - `factor`: what [`scale`] multiplies the vector by first, if anything
 /// - `vector`: in its natural order, padded with zeros to a multiple of four; of at most 127 (A8) or 16384 (A16) in
-///   magnitude
+///   magnitude; what is in it afterwards says nothing
 /// - `operand`: of [`operand_len`] words or more
 pub fn prepare<'a>(
     weights: &Weights<'_>,
     width: InputWidth,
+    factor: Option<i32>,
     vector: &'a mut [i16],
     operand: &'a mut [u32],
 ) -> Input<'a> {
+    #[cfg(thumbformer_kernel = "dsp")]
+    if let (Weights::Halves(_), InputWidth::A8, Some(factor)) = (weights, width, factor)
+        && chosen::prepare_scaled(vector, factor, operand)
+    {
+        return Input { vector, operand, width };
+    }
+    if let Some(factor) = factor {
+        scale(vector, factor);
+    }
     match weights {
         Weights::Rows(_) => arrange(vector),
         Weights::Bytes(_) => bytes::prepare(vector, width, operand),

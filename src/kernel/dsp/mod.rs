@@ -26,7 +26,7 @@ pub use softmax::{softmax, softmax_pair};
 pub use strided::{arrange, matvec_strided};
 #[cfg(feature = "selftest")]
 pub use suite::check;
-pub use tiles::{operand_len, prepare, tiles};
+pub use tiles::{operand_len, prepare, prepare_scaled, tiles};
 
 /// The kernels' name.
 pub const NAME: &str = "armv7em-dsp";

@@ -46,6 +46,21 @@ pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
     }
 }
 
+/// [`prepare`] of 8-bit elements that `x * factor / 2^24`, rounded half up, makes of 14-bit ones; whether it could: for whole
+/// groups of four in one part, at a multiple of four bytes, and no factor above 2^23.
+pub fn prepare_scaled(x: &[i16], factor: i32, operand: &mut [u32]) -> bool {
+    let (fours, rest) = x.as_chunks::<4>();
+    let fits =
+        (1..=PART / 4).contains(&fours.len()) && rest.is_empty() && operand.len() >= operand_len(x.len());
+    if !fits || !x.as_ptr().addr().is_multiple_of(4) || !(0..1 << 23).contains(&factor) {
+        return false;
+    }
+    // SAFETY: this target executes the DSP instructions. `x` has so many groups of four elements, not none, and starts at
+    // a multiple of four bytes, `operand` has a word and two for each.
+    unsafe { spread_scaled(x.as_ptr(), operand.as_mut_ptr(), fours.len(), factor << 8) };
+    true
+}
+
 /// Multiplies a matrix in tiles by a vector: `y[row]` becomes 2^k times the sum over `column` of weight times input.
 /// Returns k, which is 8 for up to 512 columns of [`InputWidth::A8`] and 0 otherwise.
 ///
@@ -295,6 +310,86 @@ macro_rules! spread {
 
 spread!(spread_a8, spread_group_a8, "r5, r6", "r8, r9");
 spread!(spread_a16, spread_group_a16, "r4, r6", "r7, r9");
+
+/// A group as in [`spread_group_a8`], of elements that are scaled first: 2^16 times an element, with half of that added.
+macro_rules! spread_group_scaled {
+    ($low:literal, $high:literal) => {
+        concat!(
+            "smlawb r4, r10, ",
+            $low,
+            ", lr\n",
+            "smlawt ",
+            $low,
+            ", r10, ",
+            $low,
+            ", lr\n",
+            "smlawb r7, r10, ",
+            $high,
+            ", lr\n",
+            "smlawt ",
+            $high,
+            ", r10, ",
+            $high,
+            ", lr\n",
+            "pkhtb ",
+            $low,
+            ", ",
+            $high,
+            ", ",
+            $low,
+            ", asr #16\n",
+            "pkhtb r4, r7, r4, asr #16\n",
+            "lsl r4, r4, #8\n",
+            "bic r4, r4, #0x00ff0000\n",
+            "ssub16 ",
+            $high,
+            ", r4, ",
+            $low,
+            "\n",
+            "smlad r3, r4, r12, r3\n",
+        )
+    };
+}
+
+/// A part of an operand, its first word included.
+///
+/// # Safety
+/// `x` starts at a multiple of four bytes and points to `groups` groups of four elements, not none; `operand` has room for
+/// 1 + 2 * groups words.
+#[unsafe(naked)]
+unsafe extern "C" fn spread_scaled(x: *const i16, operand: *mut u32, groups: usize, factor: i32) {
+    // r0: x; r1: words; r2: x's end; r3: sum; r4, r7: scratch; r5, r6, r8, r9: elements, then words; r10: factor; r12: -128
+    // twice; lr: half. The frame: operand
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r1, r4-r10, lr}}",
+        "adds r1, #4",
+        "mov r10, r3",
+        "movs r3, #0",
+        "mov lr, #0x8000",
+        "mvn r12, #0x007f007f",
+        "lsls r4, r2, #31",
+        "add r2, r0, r2, lsl #3",
+        "beq 2f",
+        "ldrd r5, r6, [r0], #8",
+        spread_group_scaled!("r5", "r6"),
+        "strd r5, r6, [r1], #8",
+        "cmp r0, r2",
+        "beq 3f",
+        ".balign 4",
+        "2:",
+        "ldmia r0!, {{r5, r6, r8, r9}}",
+        spread_group_scaled!("r5", "r6"),
+        spread_group_scaled!("r8", "r9"),
+        "stmia r1!, {{r5, r6, r8, r9}}",
+        "cmp r0, r2",
+        "bne 2b",
+        "3:",
+        "pop {{r1, r4-r10, lr}}",
+        "str r3, [r1]",
+        "bx lr",
+    )
+}
 
 /// Four rows and four columns: weights in r7 to r10, the operand's words in `$odd` and `$even`.
 macro_rules! tile_a8 {
