@@ -48,6 +48,7 @@ impl Linear<'_> {
     fn headroom(&self) -> u32 {
         match self.input {
             InputWidth::A16 => 0,
+            InputWidth::A8 if self.cols <= 512 => 8,
             InputWidth::A8 => 8 - ceil_log2(self.cols.div_ceil(512)).min(8),
         }
     }

@@ -228,42 +228,60 @@ unsafe extern "C" fn store4(values: *const i16, elements: *mut i8, fours: usize,
 
 /// See [`passes::peak`].
 pub fn peak(q: &[i16]) -> u32 {
-    let (fours, rest) = q.as_chunks::<4>();
-    if fours.is_empty() || !q.as_ptr().addr().is_multiple_of(4) {
+    let (eights, rest) = q.as_chunks::<8>();
+    if eights.is_empty() || !q.as_ptr().addr().is_multiple_of(4) {
         return passes::peak(q);
     }
-    // SAFETY: as above; `q` starts at a word and has so many groups of four.
-    let peaks = unsafe { peak4(q.as_ptr(), fours.len()) };
+    // SAFETY: as above; `q` starts at a word and has so many groups of eight.
+    let peaks = unsafe { peak8(q.as_ptr(), eights.len()) };
     let peak = (peaks & 0xffff).max(peaks >> 16);
     if rest.is_empty() { peak } else { peak.max(passes::peak(rest)) }
 }
 
-/// The largest magnitudes of the even and of the odd elements, a half each: SSUB16 and USUB16 note which halves are not
-/// negative, and SEL takes these from one word and the others from another.
+/// Two elements against the largest magnitudes: SSUB16 and USUB16 note which halves are not negative, and SEL takes these
+/// from one word and the others from another.
+macro_rules! peak {
+    ($x:literal) => {
+        concat!(
+            "ssub16 lr, r12, ",
+            $x,
+            "\n",
+            "sel ",
+            $x,
+            ", lr, ",
+            $x,
+            "\n",
+            "usub16 lr, ",
+            $x,
+            ", r2\n",
+            "sel r2, ",
+            $x,
+            ", r2\n",
+        )
+    };
+}
+
+/// The largest magnitudes of the even and of the odd elements, a half each.
 ///
 /// # Safety
-/// `q` starts at a word and points to `fours` groups of four, more than none.
+/// `q` starts at a word and points to `eights` groups of eight, more than none.
 #[unsafe(naked)]
-unsafe extern "C" fn peak4(q: *const i16, fours: usize) -> u32 {
+unsafe extern "C" fn peak8(q: *const i16, eights: usize) -> u32 {
     naked_asm!(
         ".cpu cortex-m33",
-        "push {{r4, lr}}",
+        "push {{r4-r6, lr}}",
         "movs r2, #0",
         "mov r12, #0",
         "2:",
-        "ldrd r3, r4, [r0], #8",
-        "ssub16 lr, r12, r3",
-        "sel r3, lr, r3",
-        "usub16 lr, r3, r2",
-        "sel r2, r3, r2",
-        "ssub16 lr, r12, r4",
-        "sel r4, lr, r4",
-        "usub16 lr, r4, r2",
-        "sel r2, r4, r2",
+        "ldmia r0!, {{r3-r6}}",
+        peak!("r3"),
+        peak!("r4"),
+        peak!("r5"),
+        peak!("r6"),
         "subs r1, #1",
         "bne 2b",
         "mov r0, r2",
-        "pop {{r4, pc}}",
+        "pop {{r4-r6, pc}}",
     )
 }
 
@@ -398,22 +416,22 @@ unsafe extern "C" fn add4(sums: *mut i32, values: *const i32, fours: usize) -> u
 /// See [`passes::activate_gated`].
 pub fn activate_gated(values: &mut [i32], ups: &[i32], gate: &Gate<'_>) -> u32 {
     let len = values.len().min(ups.len());
-    let (Some(openings), Some(rounding), 0, 2..) =
+    let (Some(openings), Some(rounding), 0, 4..) =
         (gate.openings, rounding(gate.shift), gate.to_table.0, len)
     else {
         return passes::activate_gated(values, ups, gate);
     };
     let how = Activation { rounding, to_table: gate.to_table.1, up: gate.up, openings: openings.as_ptr() };
-    let size = match (values.get_mut(len / 2 * 2..len), ups.get(len / 2 * 2..)) {
-        (Some(values), Some(ups)) => passes::activate_gated(values, ups, gate),
+    let size = match (values.get_mut(len / 4 * 4..len), ups.get(len / 4 * 4..)) {
+        (Some(values), Some(ups)) if len % 4 > 0 => passes::activate_gated(values, ups, gate),
         _ => 0,
     };
-    // SAFETY: as above; both slices have `len / 2` pairs, not none, and the table 513 entries: an index is below 512, and
+    // SAFETY: as above; both slices have `len / 4` groups of four, not none, and the table 513 entries: an index is below 512, and
     // the word there holds the entry behind it, too.
-    size | unsafe { activate2(values.as_mut_ptr(), ups.as_ptr(), len / 2, &how) }
+    size | unsafe { activate4(values.as_mut_ptr(), ups.as_ptr(), len / 4, &how) }
 }
 
-/// What [`activate2`] keeps in registers.
+/// What [`activate4`] keeps in registers.
 #[repr(C)]
 struct Activation {
     rounding: u32,
@@ -480,12 +498,12 @@ macro_rules! activate {
 }
 
 /// # Safety
-/// `values` and `ups` point to `pairs` pairs, more than none, and `how.openings` to 513 entries.
+/// `values` and `ups` point to `fours` groups of four, more than none, and `how.openings` to 513 entries.
 #[unsafe(naked)]
-unsafe extern "C" fn activate2(
+unsafe extern "C" fn activate4(
     values: *mut i32,
     ups: *const i32,
-    pairs: usize,
+    fours: usize,
     how: *const Activation,
 ) -> u32 {
     // r2, r3: elements; r4: what rounds; r5, r6: the shifts; r7: the table; r8: 16; r9: 2^14, a half and half of the last
@@ -494,12 +512,16 @@ unsafe extern "C" fn activate2(
         ".cpu cortex-m33",
         "push {{r3-r11, lr}}",
         "ldmia r3, {{r4-r7}}",
-        "add r2, r0, r2, lsl #3",
+        "add r2, r0, r2, lsl #4",
         "str r2, [sp]",
         "mov r8, #16",
         "mov r9, #0x4000",
         "mov r10, #0",
         "2:",
+        "ldrd r2, r3, [r0]",
+        activate!("r2"),
+        activate!("r3"),
+        "strd r2, r3, [r0], #8",
         "ldrd r2, r3, [r0]",
         activate!("r2"),
         activate!("r3"),
