@@ -55,7 +55,9 @@ pub fn quantize(values: &[i32], magnitude: u32, exponent: i32, q: &mut [i16]) ->
 /// `q = values * 2^-s`, rounded, for an `s` from [`block_shift`]; what is left of `q` is padding and becomes 0.
 pub fn round_all(values: &[i32], s: i32, q: &mut [i16]) {
     let (q, padding) = q.split_at_mut_checked(values.len()).unwrap_or_default();
-    padding.fill(0);
+    if !padding.is_empty() {
+        padding.fill(0);
+    }
     kernel::round(values, BlockShift::new(s), q);
 }
 

@@ -93,7 +93,8 @@ pub fn squares(q: &[i16]) -> u64 {
         return passes::squares(q);
     }
     // SAFETY: as above; `q` starts at a word and has so many groups of eight.
-    passes::squares(rest) + unsafe { squares8(q.as_ptr(), eights.len()) }
+    let sum = unsafe { squares8(q.as_ptr(), eights.len()) };
+    if rest.is_empty() { sum } else { sum + passes::squares(rest) }
 }
 
 /// # Safety
