@@ -3,7 +3,7 @@
 //! Scores are to base two: the rows of `Wq` carry the factor log2(e) / sqrt(head_dim), so that softmax is a
 //! sum of powers of two and needs no multiplication by a constant here.
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Head};
 use crate::fixed::EXP2_1024;
 use crate::format::align;
 use crate::kernel;
@@ -63,57 +63,74 @@ pub fn attend(
     let n_heads = queries.len() / head_dim;
     let n_kv_heads = keys.scales.len() / seq_len.max(1);
     let group = (n_heads / n_kv_heads.max(1)).max(1);
-    let (len, stride) = (position + 1, align(seq_len));
-    let long = long_context(seq_len);
-    let groups = queries.chunks_exact_mut(group * head_dim).zip(out.chunks_exact_mut(group * head_dim));
-    for (kv_head, (queries, out)) in groups.enumerate() {
-        let (keys, key_scales, key_exponent) = keys.head(kv_head, position);
-        let (values, value_scales, value_exponent) = values.head(kv_head, position);
-        let units = Units::new(head_dim, 2 * frac - unit, key_exponent);
-        let value_base = value_exponent + 6 + long;
-        let Scratch { scores, weights } = &mut scratch;
-        let pairs = queries.chunks_mut(2 * head_dim).zip(out.chunks_mut(2 * head_dim));
-        for (queries, out) in pairs {
+    let queries = queries.chunks_exact_mut(group * head_dim).zip(out.chunks_exact_mut(group * head_dim));
+    let shared = keys.heads(position).zip(values.heads(position));
+    for ((queries, out), (keys, values)) in queries.zip(shared) {
+        let units = Units::new(head_dim, 2 * frac - unit, keys.exponent);
+        let shared = Shared { keys, values, units, head_dim, seq_len };
+        for (queries, out) in queries.chunks_mut(2 * head_dim).zip(out.chunks_mut(2 * head_dim)) {
             if kernel::PAIRS && queries.len() == 2 * head_dim {
-                let (a, b) = queries.split_at(head_dim);
-                let pair = part(weights, 2 * align(head_dim));
-                kernel::arrange_pair(a, b, pair);
-                let tops =
-                    kernel::scores_pair(keys, head_dim, key_scales, pair, units.base, part(scores, 2 * len));
-                let weights = part(weights, 2 * align(len));
-                let sums = kernel::softmax_pair(
-                    &EXP2_1024,
-                    part(scores, 2 * align(len)),
-                    tops,
-                    units.fraction,
-                    value_scales,
-                    value_base,
-                    weights,
-                );
-                let totals = part(scores, 2 * head_dim);
-                kernel::product_pair(values, stride, align(len), weights, totals);
-                size |= divide_pair(totals, sums, value_exponent, long, out);
+                size |= shared.attend_pair(queries, &mut scratch, out);
             } else {
                 for (query, out) in queries.chunks_exact_mut(head_dim).zip(out.chunks_exact_mut(head_dim)) {
-                    kernel::arrange(query);
-                    let top = kernel::scores(keys, key_scales, query, units.base, part(scores, len));
-                    let weights = part(weights, align(len));
-                    let sum = kernel::softmax(
-                        &EXP2_1024,
-                        part(scores, align(len)),
-                        top,
-                        units.fraction,
-                        value_scales,
-                        value_base,
-                        weights,
-                    );
-                    kernel::matvec_strided(values, stride, weights, out);
-                    size |= divide(out, sum, value_exponent, long);
+                    size |= shared.attend(query, &mut scratch, out);
                 }
             }
         }
     }
     size
+}
+
+/// What query heads share.
+#[derive(Debug)]
+struct Shared<'c> {
+    keys: Head<'c>,
+    values: Head<'c>,
+    units: Units,
+    head_dim: usize,
+    seq_len: usize,
+}
+
+impl Shared<'_> {
+    /// One query.
+    #[inline(never)]
+    fn attend(&self, query: &mut [i16], scratch: &mut Scratch<'_>, out: &mut [i32]) -> u32 {
+        let Self { keys, values, units, seq_len, .. } = *self;
+        let (len, long) = (keys.scales.len(), long_context(seq_len));
+        kernel::arrange(query);
+        let top = kernel::scores(keys.elements, keys.scales, query, units.base, part(scratch.scores, len));
+        let (scores, weights) = (part(scratch.scores, align(len)), part(scratch.weights, align(len)));
+        let base = values.exponent + 6 + long;
+        let sum = kernel::softmax(&EXP2_1024, scores, top, units.fraction, values.scales, base, weights);
+        kernel::matvec_strided(values.elements, align(seq_len), weights, out);
+        divide(out, sum, values.exponent, long)
+    }
+
+    /// Two queries.
+    #[inline(never)]
+    fn attend_pair(&self, queries: &[i16], scratch: &mut Scratch<'_>, out: &mut [i32]) -> u32 {
+        let Self { keys, values, units, head_dim, seq_len } = *self;
+        let (len, long) = (keys.scales.len(), long_context(seq_len));
+        let (a, b) = queries.split_at_checked(head_dim).unwrap_or_default();
+        let pair = part(scratch.weights, 2 * align(head_dim));
+        kernel::arrange_pair(a, b, pair);
+        let scores = part(scratch.scores, 2 * len);
+        let tops = kernel::scores_pair(
+            keys.elements,
+            head_dim,
+            keys.scales,
+            pair,
+            (units.base, keys.exponent),
+            scores,
+        );
+        let (scores, weights) = (part(scratch.scores, 2 * align(len)), part(scratch.weights, 2 * align(len)));
+        let base = values.exponent + 6 + long;
+        let sums =
+            kernel::softmax_pair(&EXP2_1024, scores, tops, units.fraction, values.scales, base, weights);
+        let totals = part(scratch.scores, 2 * head_dim);
+        kernel::product_pair(values.elements, align(seq_len), align(len), weights, totals);
+        divide_pair(totals, sums, values.exponent, long, out)
+    }
 }
 
 /// How dot products become scores.
@@ -243,7 +260,7 @@ mod tests {
                 values.store(p, &row(77), unit + 1);
             }
             let real = |cache: &Cache<'_>| -> Vec<Vec<f64>> {
-                let (elements, scales, _) = cache.head(0, len - 1);
+                let Head { elements, scales, .. } = cache.heads(len - 1).next().unwrap();
                 let row = |p: usize| {
                     let (mantissa, exponent) = step(scales[p]);
                     let step = f64::from(mantissa) * 2f64.powi(exponent as i32 - frac);

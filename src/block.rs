@@ -10,7 +10,7 @@ use crate::format::{Positions, TensorKind};
 use crate::kernel::{self, Input};
 use crate::linear::Linear;
 use crate::model::Model;
-use crate::vector::{BITS, Scale, block_shift, quantize, round_all};
+use crate::vector::{BITS, Scale, block_shift, narrow, quantize, round_all};
 use crate::workspace::Memory;
 
 /// Token to residual stream: `hidden = embedding[token]`, plus the position's vector where it is learned.
@@ -110,8 +110,19 @@ fn read_hidden<'v>(
     operand: &'v mut [u32],
 ) -> (Input<'v>, Scale) {
     let (x, _) = split(vector, hidden.len().next_multiple_of(4));
-    let scale = model.norm(norm, layer).forward(hidden, size, model.frac(), reader.input, x);
-    (kernel::prepare(&reader.weights, reader.input, x, operand), scale)
+    let scale = model.norm(norm, layer).forward(hidden, size, model.frac(), x);
+    prepare(reader, x, scale, operand)
+}
+
+/// A vector of 14 bits, as a matrix wants it.
+fn prepare<'v>(
+    reader: &Linear<'_>,
+    x: &'v mut [i16],
+    scale: Scale,
+    operand: &'v mut [u32],
+) -> (Input<'v>, Scale) {
+    let (factor, scale) = narrow(x, scale, reader.input);
+    (kernel::prepare(&reader.weights, reader.input, factor, x, operand), scale)
 }
 
 /// `hidden += matrix (values * 2^exponent)` with the values, of this magnitude, at the beginning of the scratch memory,
@@ -126,8 +137,8 @@ fn add_product(
     hidden: &mut [i32],
 ) -> u32 {
     let (x, _) = split(vector, matrix.cols.next_multiple_of(4));
-    let scale = quantize(split(scratch, matrix.cols).0, size, exponent, matrix.input, x);
-    let x = kernel::prepare(&matrix.weights, matrix.input, x, operand);
+    let scale = quantize(split(scratch, matrix.cols).0, size, exponent, x);
+    let (x, scale) = prepare(matrix, x, scale, operand);
     let (out, _) = split(scratch, hidden.len());
     matrix.forward(&x, scale, frac, out);
     kernel::add(hidden, out)

@@ -5,7 +5,7 @@
 
 use crate::format::align;
 use crate::kernel;
-use crate::shift::{bits, keep_rolled, round_shift};
+use crate::shift::bits;
 
 /// Keys (or values) of all heads and positions of one block.
 #[derive(Debug)]
@@ -119,47 +119,56 @@ impl Cache<'_> {
     pub fn store(&mut self, position: usize, values: &[i16], unit: i32) {
         let head_dim = self.head_dim.max(1);
         let (stride, head_len) = self.strides();
+        let (first, step) = if self.transposed { (position, stride) } else { (position * stride, 1) };
         let heads = self.elements.chunks_exact_mut(head_len.max(1)).zip(values.chunks_exact(head_dim));
         for ((elements, values), scales) in heads.zip(self.scales.chunks_exact_mut(self.seq_len.max(1))) {
             let Some(scale) = scales.get_mut(position) else {
                 return;
             };
-            *scale = if self.transposed {
-                let column = elements.get_mut(position..).unwrap_or_default();
-                store_head(values, unit, column.iter_mut().step_by(stride.max(1)))
-            } else {
-                let row = elements.get_mut(position * stride..).unwrap_or_default();
-                store_head(values, unit, row.iter_mut())
-            };
+            let elements = elements.get_mut(first..).unwrap_or_default();
+            *scale = store_head(values, unit, elements, step);
         }
     }
 
-    /// A head up to and with `position`, its newest: its elements, `[position + 1, head_dim]` or
-    /// `[head_dim, align(seq_len)]`, its scales `[position + 1]`, and the exponent of the largest of them.
-    pub fn head(&self, head: usize, position: usize) -> (&[i8], &[u8], u32) {
+    /// The heads up to and with `position`, their newest.
+    pub fn heads(&self, position: usize) -> impl Iterator<Item = Head<'_>> {
         let (_, head_len) = self.strides();
-        let elements = self.elements.get(head * head_len..(head + 1) * head_len).unwrap_or_default();
         let len = if self.transposed { head_len } else { (position + 1) * self.head_dim };
-        let at = head * self.seq_len;
-        let scales = self.scales.get(at..at + position + 1).unwrap_or_default();
-        let newest = scales.last().copied().unwrap_or(0);
-        let before = if position == 0 { 0 } else { self.largest.get(head).copied().unwrap_or(0) };
-        (elements.get(..len).unwrap_or_default(), scales, u32::from(newest.max(before) >> 4))
+        let elements = self.elements.chunks_exact(head_len.max(1));
+        let scales = self.scales.chunks_exact(self.seq_len.max(1));
+        elements.zip(scales).zip(self.largest).map(move |((elements, scales), &largest)| {
+            let scales = scales.get(..=position).unwrap_or_default();
+            let newest = scales.last().copied().unwrap_or(0);
+            let largest = if position == 0 { newest } else { newest.max(largest) };
+            Head {
+                elements: elements.get(..len).unwrap_or_default(),
+                scales,
+                exponent: u32::from(largest >> 4),
+            }
+        })
     }
 }
 
-/// Rounds one head to int8 with the smallest step that holds its peak; returns the step's byte.
-#[inline(always)]
-fn store_head<'e>(values: &[i16], unit: i32, elements: impl Iterator<Item = &'e mut i8>) -> u8 {
+/// Keys or values of a head.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'c> {
+    /// `[positions, head_dim]`, values `[head_dim, align(seq_len)]`.
+    pub elements: &'c [i8],
+    /// `[positions]`, see [`step`].
+    pub scales: &'c [u8],
+    /// The exponent of the largest of the scales.
+    pub exponent: u32,
+}
+
+/// Rounds one head to int8 with the smallest step that holds its peak, every `stride`-th of `elements`; returns the step's
+/// byte.
+fn store_head(values: &[i16], unit: i32, elements: &mut [i8], stride: usize) -> u8 {
     let scale = step_for(kernel::peak(values), unit);
     let exponent = i32::from(scale >> 4);
     let reciprocal = RECIPROCAL.get((scale & 15) as usize).map_or(0, |&r| i32::from(r));
     // The product is at most 2^30: from a shift by 31 on the result is 0.
     let s = (19 + exponent - unit).clamp(1, 31) as u32;
-    for (q, &v) in elements.zip(values) {
-        *q = round_shift(i32::from(v) * reciprocal, s).clamp(-128, 127) as i8;
-        keep_rolled();
-    }
+    kernel::store(values, reciprocal, s, elements, stride);
     scale
 }
 
@@ -205,8 +214,7 @@ mod tests {
                     head_dim: 8,
                 };
                 cache.store(1, &values, unit);
-                for head in 0..2 {
-                    let (elements, scales, largest) = cache.head(head, 1);
+                for (head, Head { elements, scales, exponent: largest }) in cache.heads(1).enumerate() {
                     let (mantissa, exponent) = step(scales[1]);
                     assert_eq!(largest, exponent);
                     let step = f64::from(mantissa) * 2f64.powi(exponent as i32);
@@ -242,7 +250,7 @@ mod tests {
         };
         let mut largest = |position: usize, peak: i16, finish: bool| {
             cache.block(0).0.store(position, &[peak, 0], 8);
-            let largest = cache.block(0).0.head(0, position).2;
+            let largest = cache.block(0).0.heads(position).next().unwrap().exponent;
             if finish {
                 cache.finish(position);
             }

@@ -48,6 +48,7 @@ impl Linear<'_> {
     fn headroom(&self) -> u32 {
         match self.input {
             InputWidth::A16 => 0,
+            InputWidth::A8 if self.cols <= 512 => 8,
             InputWidth::A8 => 8 - ceil_log2(self.cols.div_ceil(512)).min(8),
         }
     }
@@ -56,7 +57,7 @@ impl Linear<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::quantize;
+    use crate::vector::{narrow, quantize};
 
     #[test]
     fn products_are_near_the_real_ones() {
@@ -73,7 +74,8 @@ mod tests {
             let values: Vec<i32> = (0..cols).map(|c| ((c * 7919) % 20011) as i32 * 50 - 500_000).collect();
             for (input, tolerance) in [(InputWidth::A16, 2e-3), (InputWidth::A8, 2e-2)] {
                 let mut x = vec![0i16; stride];
-                let scale = quantize(&values, kernel::magnitude(&values), -18, input, &mut x);
+                let scale = quantize(&values, kernel::magnitude(&values), -18, &mut x);
+                let (factor, scale) = narrow(&x, scale, input);
                 let linear = Linear {
                     weights: Weights::Rows(&weights),
                     scales: &scales,
@@ -84,7 +86,7 @@ mod tests {
                 };
                 let mut y = vec![0; rows];
                 let mut operand = vec![0; kernel::operand_len(cols)];
-                let x = kernel::prepare(&linear.weights, input, &mut x, &mut operand);
+                let x = kernel::prepare(&linear.weights, input, factor, &mut x, &mut operand);
                 linear.forward(&x, scale, 16, &mut y);
                 for r in 0..rows {
                     let s = f64::from(scales[r]) * 2f64.powi(-25);

@@ -61,9 +61,21 @@ impl<'a> Logits<'a> {
 
     /// The token of the largest value, the lowest of equals; token 0 if there are none.
     pub fn argmax(&self) -> Token {
-        // Two short loops are fewer instructions than one that keeps two numbers.
-        let top = self.values.iter().fold(i32::MIN, |top, &value| top.max(value));
-        Token(self.values.iter().position(|&value| value == top).unwrap_or(0) as u16)
+        // Four at a time: a new largest one is rare.
+        let (fours, rest) = self.values.as_chunks::<4>();
+        let (mut top, mut first) = (i32::MIN, 0);
+        for (i, four) in fours.iter().enumerate() {
+            if four.iter().any(|&value| value > top) {
+                top = four.iter().fold(top, |top, &value| top.max(value));
+                first = 4 * i;
+            }
+        }
+        if rest.iter().any(|&value| value > top) {
+            top = rest.iter().fold(top, |top, &value| top.max(value));
+            first = 4 * fours.len();
+        }
+        let within = self.values.get(first..).unwrap_or_default();
+        Token((first + within.iter().position(|&value| value == top).unwrap_or(0)) as u16)
     }
 
     /// The natural logarithm of a token's probability in Q16, never above 0 and within 2/65536 of the true

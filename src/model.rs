@@ -161,11 +161,12 @@ impl<'m> Model<'m> {
     }
 
     /// A matrix.
+    #[inline(never)]
     pub(crate) fn linear(&self, kind: TensorKind, layer: usize) -> Linear<'m> {
         match self.header.find(self.file, kind, layer) {
             Some(t) => Linear {
                 weights: self.weights(&t),
-                scales: self.elements(t.scales, t.scales_len()),
+                scales: self.elements(t.scales, 2 * t.spec.rows),
                 bias: self.elements(t.bias, t.bias_len()),
                 exponent: i32::from(t.exponent),
                 cols: t.spec.cols,
@@ -209,21 +210,26 @@ impl<'m> Model<'m> {
         let Some(t) = self.header.find(self.file, kind, 0) else {
             return;
         };
-        let data = part(self.file, t.data, t.data_len());
         let scale = i32::from(read_u16(self.file, t.scales + 2 * row).unwrap_or(0) as i16);
         let s = -(i32::from(t.exponent) + self.frac());
-        for (column, h) in hidden.iter_mut().enumerate() {
-            let byte = data.get(t.layout.place(t.spec.cols, row, column)).copied().unwrap_or(0);
-            *h = h.saturating_add(shift(i32::from(t.layout.decode(byte, column)) * scale, s));
+        let first = t.layout.place(t.spec.cols, row, 0);
+        let step = t.layout.place(t.spec.cols, row, 4) - first;
+        let row = part(self.file, t.data, t.data_len()).get(first..).unwrap_or_default();
+        for (hidden, bytes) in hidden.chunks_mut(4).zip(row.chunks(step.max(1))) {
+            for (column, (h, &byte)) in hidden.iter_mut().zip(bytes).enumerate() {
+                *h = h.saturating_add(shift(i32::from(t.layout.decode(byte, column)) * scale, s));
+            }
         }
     }
 
     /// The weights of a matrix.
     fn weights(&self, t: &Tensor) -> Weights<'m> {
+        // Those of a matrix are int8.
+        let len = t.layout.len(t.spec.rows, t.spec.cols);
         match t.layout {
-            Layout::Rows => Weights::Rows(self.elements(t.data, t.data_len())),
-            Layout::Bytes => Weights::Bytes(self.elements(t.data, t.data_len())),
-            Layout::Halves => Weights::Halves(self.elements(t.data, t.data_len())),
+            Layout::Rows => Weights::Rows(self.elements(t.data, len)),
+            Layout::Bytes => Weights::Bytes(self.elements(t.data, len)),
+            Layout::Halves => Weights::Halves(self.elements(t.data, len)),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! RMSNorm and LayerNorm: the residual stream to a normalised vector that a matrix can read.
 
-use crate::format::{InputWidth, NormKind};
+use crate::format::NormKind;
+use crate::kernel;
 use crate::shift::{bits, isqrt, round_shift, rsqrt};
-use crate::vector::{BITS, Scale, a16_bits, block_shift, narrow, round_all};
+use crate::vector::{BITS, Scale, a16_bits, block_shift, round_all};
 
 /// A norm of the model.
 #[derive(Debug, Clone, Copy)]
@@ -22,14 +23,7 @@ impl Norm<'_> {
     ///
     /// The vector's own scale cancels out of the quotient, so that without gains the block-shifted residual
     /// stream itself is the result and only its scale is computed.
-    pub fn forward(
-        &self,
-        hidden: &[i32],
-        magnitude: u32,
-        frac: i32,
-        width: InputWidth,
-        q: &mut [i16],
-    ) -> Scale {
+    pub fn forward(&self, hidden: &[i32], magnitude: u32, frac: i32, q: &mut [i16]) -> Scale {
         let n = hidden.len() as u32;
         // LayerNorm keeps a bit for what taking off the mean may add.
         let s = block_shift(
@@ -44,16 +38,13 @@ impl Norm<'_> {
         if matches!(self.kind, NormKind::Layer) {
             take_off_mean(vector);
         }
-        let (eights, rest) = vector.as_chunks::<8>();
-        let squares = eights.iter().fold(sum_of_squares(rest), |sum, x| sum + sum_of_squares(x));
+        let squares = kernel::squares(vector);
         // epsilon * n in units of the squares, whose unit is 2^(2 (s - frac)).
         let epsilon = shift_u64(u64::from(self.epsilon.0) * u64::from(n), self.epsilon.1 - 2 * (s - frac));
         let mut scale = inverse_root(squares.saturating_add(epsilon), n);
         if let Some((gain, exponent)) = self.gain {
             // Gains have 15 bits, so that the products keep the 14 bits of the vector.
-            for (x, &g) in vector.iter_mut().zip(gain) {
-                *x = round_shift(i32::from(*x) * i32::from(g), 15) as i16;
-            }
+            kernel::multiply(vector, gain);
             scale.exponent += exponent + 15;
         }
         // Longer vectors may have fewer bits, see a16_bits.
@@ -64,14 +55,8 @@ impl Norm<'_> {
             }
             scale.exponent += less as i32;
         }
-        narrow(q, scale, width)
+        scale
     }
-}
-
-/// For at most eight elements of 14 bits, whose squares are at most 2^28 each: most of the sum needs no u64.
-#[inline(always)]
-fn sum_of_squares(x: &[i16]) -> u64 {
-    u64::from(x.iter().fold(0u32, |sum, &x| sum + (i32::from(x) * i32::from(x)) as u32))
 }
 
 /// Takes the mean, rounded half up, off each element; 13 bits of magnitude become at most 14.
@@ -118,7 +103,9 @@ fn inverse_root(sum: u64, n: u32) -> Scale {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::InputWidth;
     use crate::kernel::magnitude;
+    use crate::vector::narrow;
 
     fn check(kind: NormKind, gain: Option<(&[i16], i32)>, hidden: &[i32], frac: i32) {
         let epsilon = (10_995_116, -40);
@@ -126,7 +113,11 @@ mod tests {
         let mut q = [0i16; 64];
         let q = &mut q[..hidden.len()];
         for (width, tolerance) in [(InputWidth::A16, 3e-4), (InputWidth::A8, 0.03)] {
-            let scale = norm.forward(hidden, magnitude(hidden), frac, width, q);
+            let scale = norm.forward(hidden, magnitude(hidden), frac, q);
+            let (factor, scale) = narrow(q, scale, width);
+            if let Some(factor) = factor {
+                kernel::scale(q, factor);
+            }
             let h: Vec<f64> = hidden.iter().map(|&h| f64::from(h) / 2f64.powi(frac)).collect();
             let n = h.len() as f64;
             let mean = if kind == NormKind::Layer { h.iter().sum::<f64>() / n } else { 0.0 };

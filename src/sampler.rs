@@ -190,6 +190,10 @@ impl<'a> Scores<'a> {
 
     /// The token of the largest value, the lowest of equals.
     fn best(&self) -> (Token, i32) {
+        if self.penalised.is_empty() {
+            let best = self.logits.argmax();
+            return (best, self.logits.get(best).unwrap_or_default());
+        }
         self.iter().reduce(|best, other| if other.1 > best.1 { other } else { best }).unwrap_or_default()
     }
 }

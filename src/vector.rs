@@ -43,35 +43,38 @@ pub const fn a16_bits(n: usize) -> u32 {
     BITS - ceil_log2(n.div_ceil(512))
 }
 
-/// Rounds `values * 2^exponent` to integers of the width that a matrix wants, and says at which scale.
+/// Rounds `values * 2^exponent` to integers of [`a16_bits`], and says at which scale.
 ///
 /// `values` have this magnitude; `q` is as long as they are, but for padding at its end, which is set to zero.
-pub fn quantize(values: &[i32], magnitude: u32, exponent: i32, width: InputWidth, q: &mut [i16]) -> Scale {
+pub fn quantize(values: &[i32], magnitude: u32, exponent: i32, q: &mut [i16]) -> Scale {
     let s = block_shift(magnitude, a16_bits(values.len()));
     round_all(values, s, q);
-    narrow(q, Scale::power(exponent + s), width)
+    Scale::power(exponent + s)
 }
 
 /// `q = values * 2^-s`, rounded, for an `s` from [`block_shift`]; what is left of `q` is padding and becomes 0.
 pub fn round_all(values: &[i32], s: i32, q: &mut [i16]) {
     let (q, padding) = q.split_at_mut_checked(values.len()).unwrap_or_default();
-    padding.fill(0);
+    if !padding.is_empty() {
+        padding.fill(0);
+    }
     kernel::round(values, BlockShift::new(s), q);
 }
 
-/// Takes a vector of at most 14 bits to the width that a matrix wants.
+/// What takes a vector of at most 14 bits to the width that a matrix wants: the factor for [`kernel::scale`], if any, and the
+/// scale then.
 ///
 /// a16 is what it is already. a8 scales its peak to 127: `q8 = (q * r + 2^23) >> 24` with
 /// `r = floor(127 * 2^24 / peak)`, and the scale grows by `peak / 127`.
-pub fn narrow(q: &mut [i16], scale: Scale, width: InputWidth) -> Scale {
+pub fn narrow(q: &[i16], scale: Scale, width: InputWidth) -> (Option<i32>, Scale) {
     if matches!(width, InputWidth::A16) {
-        return scale;
+        return (None, scale);
     }
     let Some(peak) = core::num::NonZero::new(kernel::peak(q)) else {
-        return scale;
+        return (None, scale);
     };
-    kernel::scale(q, ((127 << 24) / peak) as i32);
     // 33026 / 2^22 is 1 / 127 to 2^-21 of its value.
     let ratio = Scale::new(peak.get() * 33_026, -22);
-    Scale::new(scale.mantissa as u32 * ratio.mantissa as u32, scale.exponent + ratio.exponent)
+    let grown = Scale::new(scale.mantissa as u32 * ratio.mantissa as u32, scale.exponent + ratio.exponent);
+    (Some(((127 << 24) / peak) as i32), grown)
 }

@@ -245,9 +245,10 @@ impl Header {
     }
 
     /// The entry of a tensor in the directory, which was checked when the header was read.
+    #[inline(always)]
     pub(crate) const fn find(&self, file: &[u8], kind: TensorKind, layer: usize) -> Option<Tensor> {
         let at = self.directory + self.config.index_of(kind, layer) * Tensor::ENTRY;
-        Tensor::find(file, at, self.config.spec(kind, layer))
+        Tensor::find(file, at, kind, layer)
     }
 
     /// Writes the header to the first [`LEN`] bytes of `file`.

@@ -365,14 +365,20 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// The entry at `at` of a directory that [`Tensor::read`] has checked: this is what a token pays for.
-    pub(crate) const fn find(file: &[u8], at: usize, spec: TensorSpec) -> Option<Self> {
+    /// The entry at `at` of a directory that [`Tensor::read`] has checked, so that its shape is the one that the
+    /// configuration asks for: this is what a token pays for.
+    #[inline(always)]
+    pub(crate) const fn find(file: &[u8], at: usize, kind: TensorKind, layer: usize) -> Option<Self> {
         match entry(file, at) {
-            Some(entry) => Some(Self::decode(entry, spec)),
+            Some(entry) => {
+                let (rows, cols) = (word(entry, field::ROWS), word(entry, field::COLS));
+                Some(Self::decode(entry, TensorSpec { kind, layer, rows, cols }))
+            }
             None => None,
         }
     }
 
+    #[inline(always)]
     const fn decode(entry: &[u8; Self::ENTRY], spec: TensorSpec) -> Self {
         Self {
             spec,

@@ -44,13 +44,14 @@ fn to_base_two(scores: &mut [i32], z: &[u8], narrowing: u32, base: u32) -> i32 {
 /// [`scores`] of two queries, one after the other for each position.
 ///
 /// - `pair`: the queries, as [`arrange_pair`] makes them
+/// - the base, and the largest exponent of `z`
 /// - `scores`: two for each of `z`
 pub fn scores_pair(
     keys: &[i8],
     head_dim: usize,
     z: &[u8],
     pair: &[i16],
-    base: u32,
+    (base, _): (u32, u32),
     scores: &mut [i32],
 ) -> [i32; 2] {
     product_pair(keys, head_dim, head_dim, pair, scores);

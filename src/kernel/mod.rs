@@ -76,12 +76,14 @@ pub use attention::narrowing;
 pub use attention::{arrange_pair, product_pair, scores, scores_pair, softmax, softmax_pair};
 #[cfg(thumbformer_kernel = "dsp")]
 pub use chosen::{
-    activate_gated, add, arrange_pair, magnitude, peak, product_pair, rescale, rotate, round, scale, scores,
-    scores_pair, softmax, softmax_pair,
+    activate_gated, add, arrange_pair, magnitude, multiply, peak, product_pair, rescale, rotate, round,
+    scale, scores, scores_pair, softmax, softmax_pair, squares, store,
 };
 pub use passes::{BlockShift, Gate, Openings, activate};
 #[cfg(not(thumbformer_kernel = "dsp"))]
-pub use passes::{activate_gated, add, magnitude, peak, rescale, rotate, round, scale};
+pub use passes::{
+    activate_gated, add, magnitude, multiply, peak, rescale, rotate, round, scale, squares, store,
+};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
 /// `"rv32m"`.
@@ -134,15 +136,26 @@ pub const fn operand_len(columns: usize) -> usize {
 
 /// Puts a vector into the form that the kernel for these weights wants.
 ///
+/// - `factor`: what [`scale`] multiplies the vector by first, if anything
 /// - `vector`: in its natural order, padded with zeros to a multiple of four; of at most 127 (A8) or 16384 (A16) in
-///   magnitude
+///   magnitude; what is in it afterwards says nothing
 /// - `operand`: of [`operand_len`] words or more
 pub fn prepare<'a>(
     weights: &Weights<'_>,
     width: InputWidth,
+    factor: Option<i32>,
     vector: &'a mut [i16],
     operand: &'a mut [u32],
 ) -> Input<'a> {
+    #[cfg(thumbformer_kernel = "dsp")]
+    if let (Weights::Halves(_), InputWidth::A8, Some(factor)) = (weights, width, factor)
+        && chosen::prepare_scaled(vector, factor, operand)
+    {
+        return Input { vector, operand, width };
+    }
+    if let Some(factor) = factor {
+        scale(vector, factor);
+    }
     match weights {
         Weights::Rows(_) => arrange(vector),
         Weights::Bytes(_) => bytes::prepare(vector, width, operand),

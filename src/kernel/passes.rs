@@ -50,6 +50,35 @@ pub fn peak(q: &[i16]) -> u32 {
     q.iter().fold(0, |m, q| m.max(u32::from(q.unsigned_abs())))
 }
 
+/// The sum of the squares of elements of at most 14 bits.
+#[inline(never)]
+pub fn squares(q: &[i16]) -> u64 {
+    // Eight squares are at most 2^31: most of the sum needs no u64.
+    let part =
+        |x: &[i16]| u64::from(x.iter().fold(0u32, |sum, &x| sum + (i32::from(x) * i32::from(x)) as u32));
+    let (eights, rest) = q.as_chunks::<8>();
+    eights.iter().fold(part(rest), |sum, x| sum + part(x))
+}
+
+/// `q = q * gains / 2^15`, rounded half up.
+#[inline(never)]
+pub fn multiply(q: &mut [i16], gains: &[i16]) {
+    for (q, &gain) in q.iter_mut().zip(gains) {
+        *q = round_shift(i32::from(*q) * i32::from(gain), 15) as i16;
+        keep_rolled();
+    }
+}
+
+/// `elements[i * stride] = values[i] * factor / 2^shift`, rounded half up and saturated; `factor` is at most 2^15, `shift`
+/// at most 31, and `values` have at most 14 bits.
+#[inline(never)]
+pub fn store(values: &[i16], factor: i32, shift: u32, elements: &mut [i8], stride: usize) {
+    for (q, &v) in elements.iter_mut().step_by(stride.max(1)).zip(values) {
+        *q = round_shift(i32::from(v) * factor, shift).clamp(-128, 127) as i8;
+        keep_rolled();
+    }
+}
+
 /// `q = q * factor / 2^24`, rounded half up; products fit an i32.
 #[inline(never)]
 pub fn scale(q: &mut [i16], factor: i32) {

@@ -16,7 +16,13 @@ pub fn count(len: usize, stride: usize, columns: usize) -> usize {
 }
 
 /// [`count`], or `wanted` if that is less. Divides only where it must, for not every core can.
-#[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv", test))]
+#[cfg(any(
+    thumbformer_kernel = "armv6m",
+    thumbformer_kernel = "armv7m",
+    thumbformer_kernel = "dsp",
+    thumbformer_kernel = "riscv",
+    test
+))]
 pub fn at_most(wanted: usize, len: usize, stride: usize, columns: usize) -> usize {
     let small = wanted < 1 << 16 && stride < 1 << 16 && len < 1 << 31;
     if small && stride > 0 && stride >= columns && wanted * stride + columns <= len + stride {

@@ -19,14 +19,14 @@ mod suite;
 mod tiles;
 
 pub use pair::{arrange_pair, product_pair};
-pub use passes::{activate_gated, add, magnitude, peak, rotate, round, scale};
+pub use passes::{activate_gated, add, magnitude, multiply, peak, rotate, round, scale, squares, store};
 pub use rescale::rescale;
 pub use scores::{scores, scores_pair};
 pub use softmax::{softmax, softmax_pair};
 pub use strided::{arrange, matvec_strided};
 #[cfg(feature = "selftest")]
 pub use suite::check;
-pub use tiles::{operand_len, prepare, tiles};
+pub use tiles::{operand_len, prepare, prepare_scaled, tiles};
 
 /// The kernels' name.
 pub const NAME: &str = "armv7em-dsp";

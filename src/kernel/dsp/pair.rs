@@ -12,27 +12,51 @@ use core::arch::naked_asm;
 /// elements of `a` and `b`, (a0, a2, b0, b2, a1, a3, b1, b3).
 ///
 /// `pair` holds twice as many elements, in whole groups of eight; what the vectors lack counts as 0.
-#[inline(never)]
 pub fn arrange_pair(a: &[i16], b: &[i16], pair: &mut [i16]) {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks(), b.as_chunks());
-    let mut pairs = pair.as_chunks_mut().0.iter_mut();
-    for ((a, b), pair) in a.iter().zip(b).zip(&mut pairs) {
-        arrange_group(a, b, pair);
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    let (pair, _) = pair.as_chunks_mut::<8>();
+    let fours = a.len().min(b.len()).min(pair.len());
+    if fours > 0 {
+        // SAFETY: this target executes the DSP instructions, since build.rs saw them assemble. `a` and `b` have so many
+        // groups of four, `pair` of eight.
+        unsafe { arrange4(a.as_ptr(), b.as_ptr(), pair.as_mut_ptr(), fours) }
     }
     if !a_rest.is_empty()
-        && let Some(pair) = pairs.next()
+        && let Some(pair) = pair.get_mut(fours)
     {
         let (mut a, mut b) = ([0; 4], [0; 4]);
         for ((a, b), (&a_rest, &b_rest)) in a.iter_mut().zip(&mut b).zip(a_rest.iter().zip(b_rest)) {
             (*a, *b) = (a_rest, b_rest);
         }
-        arrange_group(&a, &b, pair);
+        *pair = [a[0], a[2], b[0], b[2], a[1], a[3], b[1], b[3]];
     }
 }
 
-#[inline(always)]
-fn arrange_group(a: &[i16; 4], b: &[i16; 4], pair: &mut [i16; 8]) {
-    *pair = [a[0], a[2], b[0], b[2], a[1], a[3], b[1], b[3]];
+/// # Safety
+/// `a` and `b` point to `fours` groups, more than none, `pair` to room for as many. They may start at any element: LDR and
+/// STR do not mind.
+#[unsafe(naked)]
+unsafe extern "C" fn arrange4(a: *const [i16; 4], b: *const [i16; 4], pair: *mut [i16; 8], fours: usize) {
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r4-r8, lr}}",
+        "2:",
+        "ldr r5, [r0, #4]",
+        "ldr r4, [r0], #8",
+        "ldr r7, [r1, #4]",
+        "ldr r6, [r1], #8",
+        "pkhbt r8, r4, r5, lsl #16",
+        "pkhtb r4, r5, r4, asr #16",
+        "pkhbt r12, r6, r7, lsl #16",
+        "pkhtb r6, r7, r6, asr #16",
+        "str r12, [r2, #4]",
+        "str r4, [r2, #8]",
+        "str r6, [r2, #12]",
+        "str r8, [r2], #16",
+        "subs r3, #1",
+        "bne 2b",
+        "pop {{r4-r8, pc}}",
+    )
 }
 
 /// Multiplies a matrix by two vectors: `y[2 * row]` becomes the sum over `column` of `weights[row * stride + column] *
@@ -53,7 +77,7 @@ pub fn product_pair(weights: &[i8], stride: usize, columns: usize, pair: &[i16],
     if groups.len() < columns.div_ceil(4) {
         return;
     }
-    let rows = rows::count(weights.len(), stride, columns).min(y.len() / 2);
+    let rows = rows::at_most(y.len() / 2, weights.len(), stride, columns);
     let bits = weights.as_ptr().addr() | pair.as_ptr().addr() | columns | stride;
     if !bits.is_multiple_of(4) {
         return singly(weights, stride, columns, groups, y);

@@ -6,12 +6,12 @@ use core::arch::naked_asm;
 /// See [`passes::rescale`].
 pub fn rescale(y: &mut [i32], scales: &[i16], up: u32, scale: i16, right: i32) -> u32 {
     let len = y.len().min(scales.len());
-    if len == 0 || up > 0 {
+    if len == 0 || up > 0 || !scales.as_ptr().addr().is_multiple_of(4) {
         return passes::rescale(y, scales, up, scale, right);
     }
     let (y, scales, scale) = (y.as_mut_ptr(), scales.as_ptr(), i32::from(scale));
     // SAFETY: this target executes the DSP instructions, since build.rs saw them assemble; both slices have `len`
-    // elements, which is not 0.
+    // elements, which is not 0, and the scales start at a word.
     unsafe {
         if right > 0 {
             rescale_right(y, scales, scale, right as u32 & 31, 1 << ((right - 1) & 31), len)
@@ -59,7 +59,7 @@ macro_rules! element {
 macro_rules! rescale {
     ($name:ident, $shift:literal) => {
         /// # Safety
-        /// `y` and `multipliers` point to `len` elements; len is not 0. `shift` is at most 31.
+        /// `y` and `multipliers`, which start at a word, point to `len` elements; len is not 0. `shift` is at most 31.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(
             y: *mut i32,
@@ -69,7 +69,7 @@ macro_rules! rescale {
             half: u32,
             len: usize,
         ) -> u32 {
-            // r0: y; r1: multipliers, which LDR may find at an odd half of a word; r2: scale; r3: shift; r4 to r7: elements;
+            // r0: y; r1: multipliers; r2: scale; r3: shift; r4 to r7: elements;
             // r8: half; r9: end in groups of 4; r10, r11: multipliers' words; r12: OR of the magnitudes; lr: scratch
             naked_asm!(
                 ".cpu cortex-m33",
@@ -83,8 +83,7 @@ macro_rules! rescale {
                 ".balign 4",
                 "2:",
                 "ldmia r0, {{r4, r5, r6, r7}}",
-                "ldr r10, [r1], #4",
-                "ldr r11, [r1], #4",
+                "ldrd r10, r11, [r1], #8",
                 element!("r4", "b", "r10", $shift),
                 element!("r5", "t", "r10", $shift),
                 element!("r6", "b", "r11", $shift),

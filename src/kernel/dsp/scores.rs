@@ -5,6 +5,7 @@
 //! and one of shifts: a shift by a register takes its lowest byte. A product by a mantissa, shifted and rounded half up,
 //! is one SMMULR: of 2^i * a and 2^(32 - i - s) * mantissa it leaves (a * mantissa + half) >> s.
 
+use super::super::rows;
 use super::{in_every_byte, matvec_strided, product_pair};
 use core::arch::naked_asm;
 
@@ -28,16 +29,17 @@ pub fn scores(keys: &[i8], z: &[u8], query: &[i16], base: u32, scores: &mut [i32
 /// [`scores`] of two queries, one after the other for each position.
 ///
 /// - `pair`: the queries, as [`crate::kernel::arrange_pair`] makes them
+/// - the base, and the largest exponent of `z`
 /// - `scores`: two for each of `z`
 pub fn scores_pair(
     keys: &[i8],
     head_dim: usize,
     z: &[u8],
     pair: &[i16],
-    base: u32,
+    (base, largest): (u32, u32),
     scores: &mut [i32],
 ) -> [i32; 2] {
-    let len = z.len().min(scores.len() / 2).min(keys.len() / head_dim.max(1));
+    let len = rows::at_most(z.len().min(scores.len() / 2), keys.len(), head_dim, head_dim);
     let Some(scores) = scores.get_mut(..2 * len) else {
         return [i32::MIN; 2];
     };
@@ -56,14 +58,12 @@ pub fn scores_pair(
     }
     // SAFETY: as above; `z` holds `len` bytes.
     let tops = unsafe {
-        if head_dim <= 8 {
-            scale_short(
-                scores.as_mut_ptr(),
-                z.as_ptr(),
-                in_every_byte(26u32.wrapping_sub(base)),
-                len & !3,
-                len,
-            )
+        if base >= largest + 6 && head_dim <= 16 {
+            let shift = in_every_byte(32u32.wrapping_sub(base));
+            scale_down(scores.as_mut_ptr(), z.as_ptr(), shift, len & !3, len)
+        } else if head_dim <= 8 {
+            let shift = in_every_byte(26u32.wrapping_sub(base));
+            scale_short(scores.as_mut_ptr(), z.as_ptr(), shift, len & !3, len)
         } else {
             scale_long(
                 scores.as_mut_ptr(),
@@ -156,8 +156,29 @@ macro_rules! new_top {
 }
 
 /// Two scores of one position: the mantissa in byte `$byte` of r5, the shift in the lowest byte of r6.
-///
-/// |dot| is at most 8 * 128 * 32767 < 2^25, so that 64 * dot fits; 31 * 2^26 fits, too.
+macro_rules! scale_down {
+    ($a:literal, $b:literal, $byte:literal) => {
+        concat!(
+            "uxtb r7, r5",
+            $byte,
+            "\n",
+            "lsl r7, r7, r6\n",
+            "smmulr ",
+            $a,
+            ", ",
+            $a,
+            ", r7\n",
+            "smmulr ",
+            $b,
+            ", ",
+            $b,
+            ", r7\n",
+        )
+    };
+}
+
+/// As [`scale_down`] for shifts of less than 6, of 64 times the products: |dot| is at most 8 * 128 * 32767 < 2^25, so that
+/// 64 * dot fits; 31 * 2^26 fits, too.
 macro_rules! scale_short {
     ($a:literal, $b:literal, $byte:literal) => {
         concat!(
@@ -189,14 +210,16 @@ macro_rules! scale_short {
     };
 }
 
-/// Products to scores for heads of at most 8 elements; returns the largest ones, the first in the lower half. `shift` is
-/// 26 less the base, in every byte.
+/// Defines a loop of `$scale` over all positions.
+macro_rules! scale_pairs {
+    ($(#[$doc:meta])* $name:ident, $scale:ident) => {
+$(#[$doc])*
 ///
 /// # Safety
 /// `dots` points to two products for each of the scale bytes at `z`, whose number is `len`; `fours` is `len` rounded down
 /// to a multiple of four.
 #[unsafe(naked)]
-unsafe extern "C" fn scale_short(dots: *mut i32, z: *const u8, shift: u32, fours: usize, len: usize) -> u64 {
+unsafe extern "C" fn $name(dots: *mut i32, z: *const u8, shift: u32, fours: usize, len: usize) -> u64 {
     // r0: dots; r1: z, which LDR may find at any byte; r2: shift; r3, r4: the largest; r5: mantissas; r6: shifts; r7:
     // a position's factor; r8 to r11: two positions; r12: end in groups of four; lr: end
     naked_asm!(
@@ -217,21 +240,21 @@ unsafe extern "C" fn scale_short(dots: *mut i32, z: *const u8, shift: u32, fours
         "and r5, r5, #0x0f0f0f0f",
         "orr r5, r5, #0x10101010",
         "ldmia r0, {{r8, r9, r10, r11}}",
-        scale_short!("r8", "r9", ""),
+        $scale!("r8", "r9", ""),
         top!("r8", "r3", "60", "70"),
         top!("r9", "r4", "61", "71"),
         "lsr r6, r6, #8",
-        scale_short!("r10", "r11", ", ror #8"),
+        $scale!("r10", "r11", ", ror #8"),
         top!("r10", "r3", "62", "72"),
         top!("r11", "r4", "63", "73"),
         "stmia r0!, {{r8, r9, r10, r11}}",
         "lsr r6, r6, #8",
         "ldmia r0, {{r8, r9, r10, r11}}",
-        scale_short!("r8", "r9", ", ror #16"),
+        $scale!("r8", "r9", ", ror #16"),
         top!("r8", "r3", "64", "74"),
         top!("r9", "r4", "65", "75"),
         "lsr r6, r6, #8",
-        scale_short!("r10", "r11", ", ror #24"),
+        $scale!("r10", "r11", ", ror #24"),
         top!("r10", "r3", "66", "76"),
         top!("r11", "r4", "67", "77"),
         "stmia r0!, {{r8, r9, r10, r11}}",
@@ -246,7 +269,7 @@ unsafe extern "C" fn scale_short(dots: *mut i32, z: *const u8, shift: u32, fours
         "and r5, r5, #15",
         "orr r5, r5, #16",
         "ldrd r8, r9, [r0]",
-        scale_short!("r8", "r9", ""),
+        $scale!("r8", "r9", ""),
         top!("r8", "r3", "68", "78"),
         top!("r9", "r4", "69", "79"),
         "strd r8, r9, [r0], #8",
@@ -267,6 +290,20 @@ unsafe extern "C" fn scale_short(dots: *mut i32, z: *const u8, shift: u32, fours
         new_top!("r8", "r3", "68", "78"),
         new_top!("r9", "r4", "69", "79"),
     )
+}
+    };
+}
+
+scale_pairs! {
+    /// Products to scores for heads of at most 16 elements, where the largest exponent is at least 6 below the base, so that
+    /// mantissas fit 31 bits; returns the largest ones, the first in the lower half. `shift` is 32 less the base, in every
+    /// byte.
+    scale_down, scale_down
+}
+
+scale_pairs! {
+    /// As [`scale_down`] for heads of at most 8 elements, wherever the base is; `shift` is 26 less the base.
+    scale_short, scale_short
 }
 
 /// A position's mantissa, in byte `$byte` of r5, to r7, and half of the unit to which the lowest byte of r6 shifts to r10.

@@ -21,7 +21,7 @@ pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
     if columns == 0 {
         return y.fill(0);
     }
-    let rows = rows::count(weights.len(), stride, columns).min(y.len());
+    let rows = rows::at_most(y.len(), weights.len(), stride, columns);
     let bits = weights.as_ptr().addr() | x.as_ptr().addr() | columns | stride;
     if !bits.is_multiple_of(4) {
         return unaligned(weights, stride, x, y);

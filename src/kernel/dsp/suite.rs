@@ -1,12 +1,15 @@
-//! Checks what only these kernels have, attention and rescaling, against the definitions in 64-bit numbers.
+//! Checks what only these kernels have, attention, rescaling and the other passes, against the definitions in 64-bit numbers.
 //!
 //! Needs less than 16 KiB of stack.
 
+use super::super::passes::{BlockShift, Gate};
 use super::super::suite::Failure;
 use super::{
-    NAME, arrange, arrange_pair, matvec_strided, product_pair, rescale, scores, scores_pair, softmax,
-    softmax_pair,
+    NAME, activate_gated, add, arrange, arrange_pair, magnitude, matvec_strided, multiply, operand_len, peak,
+    prepare, prepare_scaled, product_pair, rescale, rotate, round, scale, scores, scores_pair, softmax,
+    softmax_pair, squares, store,
 };
+use crate::format::InputWidth;
 
 /// Lengths of the cache: every rest of the loops, and longer ones.
 const LENGTHS: [usize; 22] =
@@ -38,6 +41,14 @@ const FILLS: [Fill; 6] =
 pub fn check() -> Result<u32, Failure> {
     let mut random = Random(1);
     let mut compared = check_rescale(&mut random)?;
+    for len in 0..MAX_PASS {
+        for start in 0..2 {
+            for shift in -3..17 {
+                compared += check_rounding(len, start, shift, &mut random)?;
+            }
+            compared += check_elements(len, start, &mut random)?;
+        }
+    }
     for head_dim in HEADS {
         for len in LENGTHS.into_iter().filter(|len| head_dim * len.next_multiple_of(4) <= MAX_CACHE) {
             for fill in FILLS {
@@ -127,7 +138,8 @@ fn check_attention(head_dim: usize, len: usize, fill: Fill, random: &mut Random)
     let (mut pair, mut found) = (Aligned([0i16; 2 * MAX_LENGTH + 1]), [UNTOUCHED; 2 * MAX_LENGTH + 1]);
     let end = 2 * head_dim.next_multiple_of(4);
     arrange_pair(queries[0], queries[1], &mut pair.0[start..][..end]);
-    let tops = scores_pair(keys, head_dim, z, &pair.0[start..][..end], base, &mut found[..2 * len]);
+    let tops =
+        scores_pair(keys, head_dim, z, &pair.0[start..][..end], (base, largest), &mut found[..2 * len]);
     same(found[2 * len].into(), UNTOUCHED.into(), 2 * len, len, head_dim)?;
     let mut single = [UNTOUCHED; MAX_LENGTH + 1];
     let mut query = Aligned([0i16; 65]);
@@ -205,6 +217,136 @@ fn check_attention(head_dim: usize, len: usize, fill: Fill, random: &mut Random)
         same(found.into(), sum(c, 0), c, head_dim, len)?;
     }
     Ok((3 * len + 3 * padded + 3 * head_dim) as u32)
+}
+
+/// Longer than two rounds of every loop.
+const MAX_PASS: usize = 26;
+
+/// Passes that shift by what the residual stream asks for: every rest of the loops, and 16-bit elements at either half of a
+/// word.
+fn check_rounding(len: usize, start: usize, shift: i32, random: &mut Random) -> Result<u32, Failure> {
+    let right = shift.max(0).unsigned_abs();
+    let place = |v: i32| rounded(i64::from(v) << (-shift).max(0), right);
+    let mut values = [0i32; MAX_PASS];
+    values.fill_with(|| random.within((1 << (14 + shift)) - 1));
+    let values = &values[..len];
+    let (mut q, block) = (Aligned([UNTOUCHED as i16; MAX_PASS + 2]), BlockShift::new(shift));
+    round(values, block, &mut q.0[start..][..len]);
+    let mut sizes = 0;
+    for (i, &v) in values.iter().enumerate() {
+        same(q.0[start + i].into(), place(v), i, len, start)?;
+        sizes |= if v < 0 { -1 - i64::from(v) } else { v.into() };
+    }
+    same(q.0[start + len].into(), (UNTOUCHED as i16).into(), len, len, start)?;
+    same(magnitude(values).into(), sizes, len, len, start)?;
+
+    let (mut openings, mut ups) = ([0u16; 513], [0i32; MAX_PASS]);
+    openings.fill_with(|| random.below((1 << 14) + 1) as u16);
+    ups.fill_with(|| random.within((1 << 20) - 1));
+    let (to_table, up) = (random.below(4), random.below(11));
+    let gate = Gate { shift: block, to_table: (0, to_table), openings: Some(&openings), up };
+    let mut gated = [UNTOUCHED; MAX_PASS + 1];
+    gated[..len].copy_from_slice(values);
+    let found_sizes = activate_gated(&mut gated[..len], &ups[..len], &gate);
+    sizes = 0;
+    for (i, (&v, &u)) in values.iter().zip(&ups).enumerate() {
+        let x = place(v);
+        let at = (x.abs() >> to_table).min((1 << 14) - 1);
+        let entry = |i: i64| i64::from(openings[i as usize]);
+        let opening = rounded(entry(at / 32) * (32 - at % 32) + entry(at / 32 + 1) * (at % 32), 5);
+        let result = (i64::from(u) * (1 << up) * rounded(x * (1 << 14) + x.abs() * opening, 15)) >> 16;
+        same(gated[i].into(), result, i, len, 0)?;
+        sizes |= if result < 0 { -1 - result } else { result };
+    }
+    same(found_sizes.into(), sizes, len, len, 0)?;
+    same(gated[len].into(), UNTOUCHED.into(), len, len, 0)?;
+    Ok(2 * len as u32)
+}
+
+/// The other passes.
+fn check_elements(len: usize, start: usize, random: &mut Random) -> Result<u32, Failure> {
+    let mut q = [0i16; MAX_PASS];
+    q.fill_with(|| random.within(1 << 14) as i16);
+    let q = &q[..len];
+    let mut others = Aligned([0i16; MAX_PASS + 1]);
+    others.0.fill_with(|| random.within(32767) as i16);
+    let others = &others.0[start..][..len];
+    let mut copy = Aligned([0i16; MAX_PASS + 2]);
+    copy.0[start..][..len].copy_from_slice(q);
+    let whole = &copy.0[start..][..len];
+    let largest = q.iter().fold(0i64, |peak, &q| peak.max(i64::from(q).abs()));
+    same(peak(whole).into(), largest, 0, len, start)?;
+    let sum: i64 = q.iter().map(|&q| i64::from(q) * i64::from(q)).sum();
+    same(squares(whole) as i64, sum, 1, len, start)?;
+
+    multiply(&mut copy.0[start..][..len], others);
+    for (i, (&q, &g)) in q.iter().zip(others).enumerate() {
+        same(copy.0[start + i].into(), rounded(i64::from(q) * i64::from(g), 15), i, len, start)?;
+    }
+
+    let factor = ((127 << 24) / largest.max(1)) as i32;
+    copy.0[start..][..len].copy_from_slice(q);
+    scale(&mut copy.0[start..][..len], factor);
+    for (i, &q) in q.iter().enumerate() {
+        same(copy.0[start + i].into(), rounded(i64::from(q) * i64::from(factor), 24), i, len, start)?;
+    }
+    // An operand of scaled elements is that of what they are scaled to.
+    let (mut once, mut twice) = ([0; operand_len(MAX_PASS)], [0; operand_len(MAX_PASS)]);
+    prepare(&copy.0[start..][..len], InputWidth::A8, &mut twice);
+    copy.0[start..][..len].copy_from_slice(q);
+    if prepare_scaled(&copy.0[start..][..len], factor, &mut once) {
+        for (i, (once, twice)) in once.into_iter().zip(twice).enumerate() {
+            same(once.into(), twice.into(), i, len, start)?;
+        }
+    } else if len > 0 && len % 4 == 0 && start == 0 && largest > 255 {
+        return same(0, 1, 0, len, start).map(|()| 0);
+    }
+
+    for (stride, shift) in [(1, 1), (1, 17), (7, 2), (7, 25), (4, 31)] {
+        let mut elements = [99i8; 7 * MAX_PASS];
+        let factor = 16_384 + random.below(16_385) as i32;
+        store(&copy.0[start..][..len], factor, shift, &mut elements, stride);
+        for (i, &found) in elements.iter().enumerate() {
+            let expected = match q.get(i / stride) {
+                Some(&q) if i % stride == 0 => {
+                    rounded(i64::from(q) * i64::from(factor), shift).clamp(-128, 127)
+                }
+                _ => 99,
+            };
+            same(found.into(), expected, i, len, stride)?;
+        }
+    }
+
+    let pairs = len / 2 * 2;
+    let mut turns = Aligned([0i16; MAX_PASS + 1]);
+    turns.0.fill_with(|| random.within(1 << 14) as i16);
+    let turns = &turns.0[start..][..pairs];
+    rotate(&mut copy.0[start..][..pairs], turns);
+    for i in (0..pairs).step_by(2) {
+        let [a, b] = [q[i], q[i + 1]].map(i64::from);
+        let [cos, sin] = [turns[i], turns[i + 1]].map(i64::from);
+        let turned = [rounded(a * cos - b * sin, 14), rounded(a * sin + b * cos, 14)];
+        for (h, turned) in turned.into_iter().enumerate() {
+            // The low 16 bits: a sum may have 15 and a sign.
+            same(copy.0[start + i + h].into(), i64::from(turned as i16), i + h, len, start)?;
+        }
+    }
+
+    let (mut sums, mut values) = ([UNTOUCHED; MAX_PASS + 1], [0i32; MAX_PASS]);
+    sums[..len].fill_with(|| random.next() as i32);
+    values.fill_with(|| random.next() as i32);
+    let before = sums;
+    let found_sizes = add(&mut sums[..len], &values[..len]);
+    let mut sizes = 0;
+    for i in 0..len {
+        let sum = i64::from(before[i]) + i64::from(values[i]);
+        let sum = sum.clamp(i32::MIN.into(), i32::MAX.into());
+        same(sums[i].into(), sum, i, len, 2)?;
+        sizes |= if sum < 0 { -1 - sum } else { sum };
+    }
+    same(found_sizes.into(), sizes, len, len, 2)?;
+    same(sums[len].into(), UNTOUCHED.into(), len, len, 2)?;
+    Ok(10 * len as u32)
 }
 
 /// Every shift, every rest of the loop, and multipliers at an odd half of a word.

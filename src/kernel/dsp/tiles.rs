@@ -46,6 +46,21 @@ pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
     }
 }
 
+/// [`prepare`] of 8-bit elements that `x * factor / 2^24`, rounded half up, makes of 14-bit ones; whether it could: for whole
+/// groups of four in one part, at a multiple of four bytes, and no factor above 2^23.
+pub fn prepare_scaled(x: &[i16], factor: i32, operand: &mut [u32]) -> bool {
+    let (fours, rest) = x.as_chunks::<4>();
+    let fits =
+        (1..=PART / 4).contains(&fours.len()) && rest.is_empty() && operand.len() >= operand_len(x.len());
+    if !fits || !x.as_ptr().addr().is_multiple_of(4) || !(0..1 << 23).contains(&factor) {
+        return false;
+    }
+    // SAFETY: this target executes the DSP instructions. `x` has so many groups of four elements, not none, and starts at
+    // a multiple of four bytes, `operand` has a word and two for each.
+    unsafe { spread_scaled(x.as_ptr(), operand.as_mut_ptr(), fours.len(), factor << 8) };
+    true
+}
+
 /// Multiplies a matrix in tiles by a vector: `y[row]` becomes 2^k times the sum over `column` of weight times input.
 /// Returns k, which is 8 for up to 512 columns of [`InputWidth::A8`] and 0 otherwise.
 ///
@@ -296,6 +311,86 @@ macro_rules! spread {
 spread!(spread_a8, spread_group_a8, "r5, r6", "r8, r9");
 spread!(spread_a16, spread_group_a16, "r4, r6", "r7, r9");
 
+/// A group as in [`spread_group_a8`], of elements that are scaled first: 2^16 times an element, with half of that added.
+macro_rules! spread_group_scaled {
+    ($low:literal, $high:literal) => {
+        concat!(
+            "smlawb r4, r10, ",
+            $low,
+            ", lr\n",
+            "smlawt ",
+            $low,
+            ", r10, ",
+            $low,
+            ", lr\n",
+            "smlawb r7, r10, ",
+            $high,
+            ", lr\n",
+            "smlawt ",
+            $high,
+            ", r10, ",
+            $high,
+            ", lr\n",
+            "pkhtb ",
+            $low,
+            ", ",
+            $high,
+            ", ",
+            $low,
+            ", asr #16\n",
+            "pkhtb r4, r7, r4, asr #16\n",
+            "lsl r4, r4, #8\n",
+            "bic r4, r4, #0x00ff0000\n",
+            "ssub16 ",
+            $high,
+            ", r4, ",
+            $low,
+            "\n",
+            "smlad r3, r4, r12, r3\n",
+        )
+    };
+}
+
+/// A part of an operand, its first word included.
+///
+/// # Safety
+/// `x` starts at a multiple of four bytes and points to `groups` groups of four elements, not none; `operand` has room for
+/// 1 + 2 * groups words.
+#[unsafe(naked)]
+unsafe extern "C" fn spread_scaled(x: *const i16, operand: *mut u32, groups: usize, factor: i32) {
+    // r0: x; r1: words; r2: x's end; r3: sum; r4, r7: scratch; r5, r6, r8, r9: elements, then words; r10: factor; r12: -128
+    // twice; lr: half. The frame: operand
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r1, r4-r10, lr}}",
+        "adds r1, #4",
+        "mov r10, r3",
+        "movs r3, #0",
+        "mov lr, #0x8000",
+        "mvn r12, #0x007f007f",
+        "lsls r4, r2, #31",
+        "add r2, r0, r2, lsl #3",
+        "beq 2f",
+        "ldrd r5, r6, [r0], #8",
+        spread_group_scaled!("r5", "r6"),
+        "strd r5, r6, [r1], #8",
+        "cmp r0, r2",
+        "beq 3f",
+        ".balign 4",
+        "2:",
+        "ldmia r0!, {{r5, r6, r8, r9}}",
+        spread_group_scaled!("r5", "r6"),
+        spread_group_scaled!("r8", "r9"),
+        "stmia r1!, {{r5, r6, r8, r9}}",
+        "cmp r0, r2",
+        "bne 2b",
+        "3:",
+        "pop {{r1, r4-r10, lr}}",
+        "str r3, [r1]",
+        "bx lr",
+    )
+}
+
 /// Four rows and four columns: weights in r7 to r10, the operand's words in `$odd` and `$even`.
 macro_rules! tile_a8 {
     ($odd:literal, $even:literal) => {
@@ -367,13 +462,13 @@ unsafe extern "C" fn a8(
         "strd r4, r4, [sp, #8]",
         "add r5, r1, r3, lsl #3",
         "strd r5, r2, [sp, #24]",
-        // groups / 2 pairs of tiles; all but a multiple of four of them in the first round
+        // groups / 2 pairs of tiles; all but a multiple of eight of them in the first round
         "lsrs r6, r3, #1",
         "ite ne",
         "adrne r7, 3f",
         "adreq r7, 4f",
         "rsb r6, r6, #0",
-        "and r6, r6, #3",
+        "and r6, r6, #7",
         "mov r10, #108",
         "mla r7, r6, r10, r7",
         "orr r7, r7, #1",
@@ -394,6 +489,10 @@ unsafe extern "C" fn a8(
         "ldmia sp, {{r1, r3, r4, r5, r6, pc}}",
         ".balign 4",
         "3:",
+        tiles2_a8!(),
+        tiles2_a8!(),
+        tiles2_a8!(),
+        tiles2_a8!(),
         tiles2_a8!(),
         tiles2_a8!(),
         tiles2_a8!(),
@@ -485,9 +584,9 @@ unsafe extern "C" fn a16(tiles: *const u32, operand: *const u32, y: *mut i32, gr
         "strd r1, r5, [sp]",
         "strd r4, r4, [sp, #8]",
         "strd r4, r4, [sp, #16]",
-        // all but a multiple of four tiles in the first round
+        // all but a multiple of eight tiles in the first round
         "rsb r6, r3, #0",
-        "and r6, r6, #3",
+        "and r6, r6, #7",
         "adr r7, 3f",
         "mov r9, #72",
         "mla r7, r6, r9, r7",
@@ -498,6 +597,10 @@ unsafe extern "C" fn a16(tiles: *const u32, operand: *const u32, y: *mut i32, gr
         "ldmia sp, {{r1, r2, r3, r4, r5, r6, pc}}",
         ".balign 4",
         "3:",
+        tile_a16!(),
+        tile_a16!(),
+        tile_a16!(),
+        tile_a16!(),
         tile_a16!(),
         tile_a16!(),
         tile_a16!(),
