@@ -58,6 +58,8 @@ use vector as chosen;
 use chosen as bytes;
 #[cfg(thumbformer_kernel = "dsp")]
 use chosen as halves;
+#[cfg(thumbformer_kernel = "mve")]
+use chosen::rows as row_matrix;
 #[cfg(not(any(
     thumbformer_kernel = "armv6m",
     thumbformer_kernel = "armv7m",
@@ -66,6 +68,8 @@ use chosen as halves;
 use portable_tiles::bytes;
 #[cfg(not(thumbformer_kernel = "dsp"))]
 use portable_tiles::halves;
+#[cfg(not(thumbformer_kernel = "mve"))]
+use rows as row_matrix;
 
 use crate::format::{InputWidth, Layout};
 #[cfg(feature = "selftest")]
@@ -73,15 +77,21 @@ pub use suite::Failure;
 
 pub use attention::narrowing;
 #[cfg(not(thumbformer_kernel = "dsp"))]
-pub use attention::{arrange_pair, product_pair, scores, scores_pair, softmax, softmax_pair};
+pub use attention::{arrange_pair, product_pair, scores_pair, softmax_pair};
+#[cfg(not(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve")))]
+pub use attention::{scores, softmax};
 #[cfg(thumbformer_kernel = "dsp")]
 pub use chosen::{
     activate_gated, add, arrange_pair, magnitude, peak, product_pair, rescale, rotate, round, scale, scores,
     scores_pair, softmax, softmax_pair,
 };
+#[cfg(thumbformer_kernel = "mve")]
+pub use chosen::{activate_gated, peak, rescale, rotate, round, scale, scores, softmax};
 pub use passes::{BlockShift, Gate, Openings, activate};
+#[cfg(not(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve")))]
+pub use passes::{activate_gated, peak, rescale, rotate, round, scale};
 #[cfg(not(thumbformer_kernel = "dsp"))]
-pub use passes::{activate_gated, add, magnitude, peak, rescale, rotate, round, scale};
+pub use passes::{add, magnitude};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
 /// `"rv32m"`.
@@ -93,6 +103,8 @@ pub fn selftest() -> Result<u32, Failure> {
     let compared = suite::selftest()?;
     #[cfg(thumbformer_kernel = "dsp")]
     let compared = compared + dsp::check()?;
+    #[cfg(thumbformer_kernel = "mve")]
+    let compared = compared + mve::check()?;
     Ok(compared)
 }
 
@@ -120,9 +132,9 @@ pub enum Weights<'m> {
 /// A vector in the form that the kernel for its matrices wants.
 #[derive(Debug)]
 pub struct Input<'a> {
-    /// For rows, in the order of [`arrange`].
+    /// For rows, in the order of [`arrange`]; its length counts for all.
     vector: &'a [i16],
-    /// For tiles.
+    /// For tiles, and for rows with kernels of their own for 8-bit inputs.
     operand: &'a [u32],
     width: InputWidth,
 }
@@ -144,7 +156,7 @@ pub fn prepare<'a>(
     operand: &'a mut [u32],
 ) -> Input<'a> {
     match weights {
-        Weights::Rows(_) => arrange(vector),
+        Weights::Rows(_) => row_matrix::prepare(vector, width, operand),
         Weights::Bytes(_) => bytes::prepare(vector, width, operand),
         Weights::Halves(_) => halves::prepare(vector, width, operand),
     }
@@ -161,7 +173,7 @@ pub fn product(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
     let columns = x.vector.len();
     match weights {
         Weights::Rows(rows) => {
-            chosen::matvec_strided(rows, columns, x.vector, y);
+            row_matrix::product(rows, x.vector, x.operand, x.width, y);
             0
         }
         Weights::Bytes(tiles) => bytes::tiles(tiles, columns, x.operand, x.width, y),
