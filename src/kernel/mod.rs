@@ -10,6 +10,8 @@ mod armv6m;
 #[cfg(thumbformer_kernel = "armv7m")]
 #[allow(unsafe_code)]
 mod armv7m;
+// Of this and of `passes`, a core has its own versions where they are faster.
+#[cfg_attr(target_arch = "arm", allow(dead_code))]
 mod attention;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 #[allow(unsafe_code)]
@@ -22,6 +24,7 @@ mod dsp;
 mod mve;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 mod offset_bytes;
+#[cfg_attr(target_arch = "arm", allow(dead_code))]
 mod passes;
 #[cfg(any(thumbformer_kernel = "portable", test, feature = "selftest"))]
 mod portable;

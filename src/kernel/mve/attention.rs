@@ -69,12 +69,13 @@ pub fn softmax(
     if len == 0 {
         return 0;
     }
-    let fraction = fraction & 15;
+    // More bits would read past the end of the table.
+    let fraction = fraction.min(10);
     let how = Powers {
         top,
         // 2^-31 is 0 in Q16: there is no need to look further down.
         end: (32 << fraction) - 1,
-        left: 10u32.wrapping_sub(fraction) & 31,
+        left: 10 - fraction,
         base,
         len,
     };

@@ -94,7 +94,8 @@ fn check_matrices(random: &mut Random) -> Result<u32, Failure> {
                 x.fill_with(
                     || if extreme.is_some() { largest } else { random.within(largest.into()) as i16 },
                 );
-                let natural = &x.clone()[..columns];
+                let natural = x;
+                let natural = &natural[..columns];
                 let x = &mut x[..columns];
                 let mut operand = [0xDEAD_BEEF; COLUMNS + 4];
                 rows::prepare(x, width, &mut operand);
