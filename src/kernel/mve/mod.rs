@@ -6,6 +6,7 @@
 
 mod attention;
 mod gate;
+mod long;
 mod passes;
 mod resident;
 pub mod rows;

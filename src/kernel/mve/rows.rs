@@ -4,7 +4,7 @@
 //! With 16-bit inputs VLDRB widens eight weights; 8-bit inputs lie as bytes, and sixteen weights meet them as they are.
 
 use super::super::rows;
-use super::resident;
+use super::{long, resident};
 use crate::format::InputWidth;
 use core::arch::naked_asm;
 use zerocopy::IntoBytes;
@@ -30,7 +30,7 @@ pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
             columns,
             y.as_mut_ptr(),
             rows,
-            [halves4, halves1],
+            [long::halves(columns).unwrap_or(halves4), halves1],
             four,
         )
     }
@@ -62,14 +62,14 @@ pub fn product(weights: &[i8], vector: &[i16], operand: &[u32], width: InputWidt
             columns,
             y.as_mut_ptr(),
             rows,
-            [bytes4, bytes1],
+            [long::bytes(columns).unwrap_or(bytes4), bytes1],
             resident::bytes(columns),
         )
     }
 }
 
 /// Rows by a vector: weights, input, sums, columns, stride and the number of blocks or rows.
-type Kernel<X> = unsafe extern "C" fn(*const i8, *const X, *mut i32, usize, usize, usize);
+pub type Kernel<X> = unsafe extern "C" fn(*const i8, *const X, *mut i32, usize, usize, usize);
 
 /// Products of `rows` rows, with a kernel for four of them, one for single ones, and maybe a better one for four.
 ///
