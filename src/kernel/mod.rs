@@ -10,6 +10,8 @@ mod armv6m;
 #[cfg(thumbformer_kernel = "armv7m")]
 #[allow(unsafe_code)]
 mod armv7m;
+// Of this and of `passes`, a core has its own versions where they are faster.
+#[cfg_attr(target_arch = "arm", allow(dead_code))]
 mod attention;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 #[allow(unsafe_code)]
@@ -22,6 +24,7 @@ mod dsp;
 mod mve;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 mod offset_bytes;
+#[cfg_attr(target_arch = "arm", allow(dead_code))]
 mod passes;
 #[cfg(any(thumbformer_kernel = "portable", test, feature = "selftest"))]
 mod portable;
@@ -58,6 +61,8 @@ use vector as chosen;
 use chosen as bytes;
 #[cfg(thumbformer_kernel = "dsp")]
 use chosen as halves;
+#[cfg(thumbformer_kernel = "mve")]
+use chosen::rows as row_matrix;
 #[cfg(not(any(
     thumbformer_kernel = "armv6m",
     thumbformer_kernel = "armv7m",
@@ -66,6 +71,8 @@ use chosen as halves;
 use portable_tiles::bytes;
 #[cfg(not(thumbformer_kernel = "dsp"))]
 use portable_tiles::halves;
+#[cfg(not(thumbformer_kernel = "mve"))]
+use rows as row_matrix;
 
 use crate::format::{InputWidth, Layout};
 #[cfg(feature = "selftest")]
@@ -73,17 +80,21 @@ pub use suite::Failure;
 
 pub use attention::narrowing;
 #[cfg(not(thumbformer_kernel = "dsp"))]
-pub use attention::{arrange_pair, product_pair, scores, scores_pair, softmax, softmax_pair};
+pub use attention::{arrange_pair, product_pair, scores_pair, softmax_pair};
+#[cfg(not(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve")))]
+pub use attention::{scores, softmax};
 #[cfg(thumbformer_kernel = "dsp")]
 pub use chosen::{
     activate_gated, add, arrange_pair, magnitude, multiply, peak, product_pair, rescale, rotate, round,
     scale, scores, scores_pair, softmax, softmax_pair, squares, store,
 };
+#[cfg(thumbformer_kernel = "mve")]
+pub use chosen::{activate_gated, peak, rescale, rotate, round, scale, scores, softmax};
 pub use passes::{BlockShift, Gate, Openings, activate};
+#[cfg(not(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve")))]
+pub use passes::{activate_gated, peak, rescale, rotate, round, scale};
 #[cfg(not(thumbformer_kernel = "dsp"))]
-pub use passes::{
-    activate_gated, add, magnitude, multiply, peak, rescale, rotate, round, scale, squares, store,
-};
+pub use passes::{add, magnitude, multiply, squares, store};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
 /// `"rv32m"`.
@@ -95,6 +106,8 @@ pub fn selftest() -> Result<u32, Failure> {
     let compared = suite::selftest()?;
     #[cfg(thumbformer_kernel = "dsp")]
     let compared = compared + dsp::check()?;
+    #[cfg(thumbformer_kernel = "mve")]
+    let compared = compared + mve::check()?;
     Ok(compared)
 }
 
@@ -122,9 +135,9 @@ pub enum Weights<'m> {
 /// A vector in the form that the kernel for its matrices wants.
 #[derive(Debug)]
 pub struct Input<'a> {
-    /// For rows, in the order of [`arrange`].
+    /// For rows, in the order of [`arrange`]; its length counts for all.
     vector: &'a [i16],
-    /// For tiles.
+    /// For tiles, and for rows with kernels of their own for 8-bit inputs.
     operand: &'a [u32],
     width: InputWidth,
 }
@@ -157,7 +170,7 @@ pub fn prepare<'a>(
         scale(vector, factor);
     }
     match weights {
-        Weights::Rows(_) => arrange(vector),
+        Weights::Rows(_) => row_matrix::prepare(vector, width, operand),
         Weights::Bytes(_) => bytes::prepare(vector, width, operand),
         Weights::Halves(_) => halves::prepare(vector, width, operand),
     }
@@ -174,7 +187,7 @@ pub fn product(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
     let columns = x.vector.len();
     match weights {
         Weights::Rows(rows) => {
-            chosen::matvec_strided(rows, columns, x.vector, y);
+            row_matrix::product(rows, x.vector, x.operand, x.width, y);
             0
         }
         Weights::Bytes(tiles) => bytes::tiles(tiles, columns, x.operand, x.width, y),

@@ -1,5 +1,8 @@
 //! Rows of a matrix, and the safe loops that every core shares.
 
+#[cfg(not(thumbformer_kernel = "mve"))]
+use crate::format::InputWidth;
+
 /// The whole rows of `columns` elements, `stride` apart; none where `stride` is less than `columns`.
 pub fn rows(matrix: &[i8], stride: usize, columns: usize) -> impl Iterator<Item = &[i8]> {
     matrix.chunks(stride.max(1)).map_while(move |row| row.get(..columns))
@@ -30,6 +33,18 @@ pub fn at_most(wanted: usize, len: usize, stride: usize, columns: usize) -> usiz
     } else {
         count(len, stride, columns).min(wanted)
     }
+}
+
+/// Puts a vector into the form that [`product`] wants: one for all widths.
+#[cfg(not(thumbformer_kernel = "mve"))]
+pub fn prepare(vector: &mut [i16], _: InputWidth, _: &mut [u32]) {
+    super::arrange(vector);
+}
+
+/// Multiplies rows that follow one another by a vector that [`prepare`] has seen.
+#[cfg(not(thumbformer_kernel = "mve"))]
+pub fn product(weights: &[i8], vector: &[i16], _: &[u32], _: InputWidth, y: &mut [i32]) {
+    super::matvec_strided(weights, vector.len(), vector, y);
 }
 
 #[cfg(test)]
