@@ -424,7 +424,7 @@ pub fn activate_gated(values: &mut [i32], ups: &[i32], gate: &Gate<'_>) -> u32 {
     };
     let how = Activation { rounding, to_table: gate.to_table.1, up: gate.up, openings: openings.as_ptr() };
     let size = match (values.get_mut(len / 4 * 4..len), ups.get(len / 4 * 4..)) {
-        (Some(values), Some(ups)) if len % 4 > 0 => passes::activate_gated(values, ups, gate),
+        (Some(values), Some(ups)) if !len.is_multiple_of(4) => passes::activate_gated(values, ups, gate),
         _ => 0,
     };
     // SAFETY: as above; both slices have `len / 4` groups of four, not none, and the table 513 entries: an index is below 512, and

@@ -298,7 +298,7 @@ fn check_elements(len: usize, start: usize, random: &mut Random) -> Result<u32, 
         for (i, (once, twice)) in once.into_iter().zip(twice).enumerate() {
             same(once.into(), twice.into(), i, len, start)?;
         }
-    } else if len > 0 && len % 4 == 0 && start == 0 && largest > 255 {
+    } else if len > 0 && len.is_multiple_of(4) && start == 0 && largest > 255 {
         return same(0, 1, 0, len, start).map(|()| 0);
     }
 
