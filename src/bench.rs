@@ -8,7 +8,7 @@ use crate::format::{InputWidth, Layout, align};
 use crate::kernel::{self, LAYOUT, PAIRS, Weights};
 use crate::linear::Linear;
 use crate::random::Xoroshiro64;
-use crate::vector::quantize;
+use crate::vector::{narrow, quantize};
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,8 +160,9 @@ impl Memory {
         sums.fill_with(|| random.next() as i32 >> 10);
         let values = &sums[..columns];
         let x = &mut vector[..columns];
-        let scale = quantize(values, kernel::magnitude(values), -FRAC, width, x);
-        let x = kernel::prepare(&weights, width, x, operand);
+        let scale = quantize(values, kernel::magnitude(values), -FRAC, x);
+        let (factor, scale) = narrow(x, scale, width);
+        let x = kernel::prepare(&weights, width, factor, x, operand);
         let y = &mut sums[..rows];
         meter.measure(Step::Product, || kernel::product(&weights, &x, y));
         let linear = Linear {
@@ -176,8 +177,9 @@ impl Memory {
         let q = &mut q[..rows];
         meter.measure(Step::Scaled, || {
             let size = linear.forward(&x, scale, FRAC, y);
-            let scale = quantize(y, size, -FRAC, width, q);
-            (kernel::prepare(&weights, width, q, next), scale)
+            let scale = quantize(y, size, -FRAC, q);
+            let (factor, scale) = narrow(q, scale, width);
+            (kernel::prepare(&weights, width, factor, q, next), scale)
         });
     }
 
@@ -192,7 +194,7 @@ impl Memory {
         let pair = &mut pair[..2 * head_dim];
         let tops = meter.measure(Step::Scores, || {
             kernel::arrange_pair(a, b, pair);
-            kernel::scores_pair(keys, head_dim, z, pair, KEY_BASE, &mut sums[..2 * len])
+            kernel::scores_pair(keys, head_dim, z, pair, (KEY_BASE, EXPONENT), &mut sums[..2 * len])
         });
         let weights = &mut vector[..2 * align(len)];
         let totals = meter.measure(Step::Softmax, || {
