@@ -3,6 +3,7 @@
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::attention::{divide, divide_pair};
+use crate::block::prepare;
 use crate::fixed::EXP2_1024;
 use crate::format::{InputWidth, Layout, align};
 use crate::kernel::{self, LAYOUT, PAIRS, Weights};
@@ -160,10 +161,7 @@ impl Memory {
         sums.fill_with(|| random.next() as i32 >> 10);
         let values = &sums[..columns];
         let x = &mut vector[..columns];
-        let scale = quantize(values, kernel::magnitude(values), -FRAC, width, x);
-        let x = kernel::prepare(&weights, width, x, operand);
-        let y = &mut sums[..rows];
-        meter.measure(Step::Product, || kernel::product(&weights, &x, y));
+        let scale = quantize(values, kernel::magnitude(values), -FRAC, x);
         let linear = Linear {
             weights,
             scales: &scales[..rows],
@@ -172,12 +170,15 @@ impl Memory {
             cols: columns,
             input: width,
         };
+        let (x, scale) = prepare(&linear, x, scale, operand);
+        let y = &mut sums[..rows];
+        meter.measure(Step::Product, || kernel::product(&linear.weights, &x, y));
         let mut q = [0; LONGEST];
         let q = &mut q[..rows];
         meter.measure(Step::Scaled, || {
             let size = linear.forward(&x, scale, FRAC, y);
-            let scale = quantize(y, size, -FRAC, width, q);
-            (kernel::prepare(&weights, width, q, next), scale)
+            let scale = quantize(y, size, -FRAC, q);
+            prepare(&linear, q, scale, next)
         });
     }
 
@@ -192,7 +193,7 @@ impl Memory {
         let pair = &mut pair[..2 * head_dim];
         let tops = meter.measure(Step::Scores, || {
             kernel::arrange_pair(a, b, pair);
-            kernel::scores_pair(keys, head_dim, z, pair, KEY_BASE, &mut sums[..2 * len])
+            kernel::scores_pair(keys, head_dim, z, pair, (KEY_BASE, EXPONENT), &mut sums[..2 * len])
         });
         let weights = &mut vector[..2 * align(len)];
         let totals = meter.measure(Step::Softmax, || {
