@@ -3,12 +3,13 @@
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::attention::{divide, divide_pair};
+use crate::block::prepare;
 use crate::fixed::EXP2_1024;
 use crate::format::{InputWidth, Layout, align};
 use crate::kernel::{self, LAYOUT, PAIRS, Weights};
 use crate::linear::Linear;
 use crate::random::Xoroshiro64;
-use crate::vector::{narrow, quantize};
+use crate::vector::quantize;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,10 +162,6 @@ impl Memory {
         let values = &sums[..columns];
         let x = &mut vector[..columns];
         let scale = quantize(values, kernel::magnitude(values), -FRAC, x);
-        let (factor, scale) = narrow(x, scale, width);
-        let x = kernel::prepare(&weights, width, factor, x, operand);
-        let y = &mut sums[..rows];
-        meter.measure(Step::Product, || kernel::product(&weights, &x, y));
         let linear = Linear {
             weights,
             scales: &scales[..rows],
@@ -173,13 +170,15 @@ impl Memory {
             cols: columns,
             input: width,
         };
+        let (x, scale) = prepare(&linear, x, scale, operand);
+        let y = &mut sums[..rows];
+        meter.measure(Step::Product, || kernel::product(&linear.weights, &x, y));
         let mut q = [0; LONGEST];
         let q = &mut q[..rows];
         meter.measure(Step::Scaled, || {
             let size = linear.forward(&x, scale, FRAC, y);
             let scale = quantize(y, size, -FRAC, q);
-            let (factor, scale) = narrow(q, scale, width);
-            (kernel::prepare(&weights, width, factor, q, next), scale)
+            prepare(&linear, q, scale, next)
         });
     }
 

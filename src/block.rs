@@ -115,7 +115,7 @@ fn read_hidden<'v>(
 }
 
 /// A vector of 14 bits, as a matrix wants it.
-fn prepare<'v>(
+pub fn prepare<'v>(
     reader: &Linear<'_>,
     x: &'v mut [i16],
     scale: Scale,

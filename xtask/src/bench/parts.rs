@@ -8,17 +8,21 @@ pub const PARTS: [&str; 8] =
 pub const OTHER: &str = "other";
 
 /// A piece of a function's path, and its part. The first that matches counts.
-const TABLE: [(&str, &str); 41] = [
+const TABLE: [(&str, &str); 48] = [
     // Attention's own kernels, and what prepares and stores its vectors.
     ("thumbformer::kernel::attention", "attention"),
     ("thumbformer::kernel::dsp::pair", "attention"),
     ("thumbformer::kernel::dsp::scores", "attention"),
     ("thumbformer::kernel::dsp::softmax", "attention"),
+    ("thumbformer::kernel::mve::attention", "attention"),
     ("::arrange_pair", "attention"),
     ("passes::rotate", "attention"),
+    ("passes::store", "attention"),
     ("thumbformer::attention", "attention"),
     ("thumbformer::cache", "attention"),
     // The order and the width in which a matrix reads its vector.
+    ("thumbformer::block::prepare", "quantize"),
+    ("rows::prepare", "quantize"),
     ("tiles::prepare", "quantize"),
     ("tiles::spread", "quantize"),
     ("offset_bytes::prepare", "quantize"),
@@ -43,7 +47,10 @@ const TABLE: [(&str, &str); 41] = [
     ("thumbformer::norm", "norms"),
     ("shift::rsqrt", "norms"),
     ("shift::isqrt", "norms"),
+    ("passes::squares", "norms"),
+    ("passes::multiply", "norms"),
     ("passes::activate", "activation"),
+    ("thumbformer::kernel::mve::gate", "activation"),
     ("passes::Gate", "activation"),
     ("thumbformer::activation", "activation"),
     ("thumbformer::sampler", "sampler"),
@@ -57,13 +64,15 @@ const TABLE: [(&str, &str); 41] = [
 
 /// Kernels for rows. A model in tiles leaves them to attention; where its matrices are rows, too, nothing tells the two
 /// apart, and all count as the matrices'.
-const ROWS: [&str; 7] = [
+const ROWS: [&str; 9] = [
     "::matvec_strided",
     "thumbformer::kernel::dsp::strided",
     "thumbformer::kernel::columns",
     "thumbformer::kernel::armv6m",
     "thumbformer::kernel::armv7m",
-    "thumbformer::kernel::mve",
+    "thumbformer::kernel::mve::long",
+    "thumbformer::kernel::mve::resident",
+    "thumbformer::kernel::mve::rows",
     "thumbformer::kernel::riscv",
 ];
 
