@@ -1,11 +1,23 @@
 //! Kernels for Armv7-M without DSP: Cortex-M3, and M33 where a chip leaves the extension out.
 
+mod pair;
+mod passes;
+mod scores;
+mod softmax;
+
 use super::columns::Columns;
 use super::offset_bytes::{Blocks, in_blocks};
 use crate::format::InputWidth;
 use core::arch::naked_asm;
 
+pub use super::attention::{arrange_pair, scores, softmax};
 pub use super::offset_bytes::{operand_len, prepare};
+pub use super::passes::{add, magnitude, peak, rotate, round, scale};
+pub use pair::product_pair;
+pub use passes::{activate_gated, rescale};
+pub use scores::scores_pair;
+pub use softmax::softmax_pair;
+
 /// The kernels' name.
 pub const NAME: &str = "armv7m";
 
