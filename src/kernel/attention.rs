@@ -53,7 +53,7 @@ pub fn scores_pair(
     base: u32,
     scores: &mut [i32],
 ) -> [i32; 2] {
-    product_pair(keys, head_dim, head_dim, pair, scores);
+    super::product_pair(keys, head_dim, head_dim, pair, scores);
     let narrowing = narrowing(head_dim);
     let mut tops = [i32::MIN; 2];
     for (scores, &z) in scores.as_chunks_mut::<2>().0.iter_mut().zip(z) {

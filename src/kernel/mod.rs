@@ -72,15 +72,15 @@ use crate::format::{InputWidth, Layout};
 pub use suite::Failure;
 
 pub use attention::narrowing;
-#[cfg(not(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp")))]
+#[cfg(not(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp", thumbformer_kernel = "riscv")))]
 pub use attention::{arrange_pair, product_pair, scores, scores_pair, softmax, softmax_pair};
-#[cfg(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp"))]
+#[cfg(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp", thumbformer_kernel = "riscv"))]
 pub use chosen::{
     activate_gated, add, arrange_pair, magnitude, peak, product_pair, rescale, rotate, round, scale, scores,
     scores_pair, softmax, softmax_pair,
 };
 pub use passes::{BlockShift, Gate, Openings, activate};
-#[cfg(not(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp")))]
+#[cfg(not(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp", thumbformer_kernel = "riscv")))]
 pub use passes::{activate_gated, add, magnitude, peak, rescale, rotate, round, scale};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
@@ -104,7 +104,12 @@ pub const LAYOUT: Layout = match NAME.as_bytes() {
 };
 
 /// Whether two query heads that share keys and values are faster together.
-pub const PAIRS: bool = !cfg!(any(thumbformer_kernel = "mve", thumbformer_kernel = "portable"));
+pub const PAIRS: bool = cfg!(any(
+    thumbformer_kernel = "armv7m",
+    thumbformer_kernel = "dsp",
+    thumbformer_kernel = "riscv",
+    thumbformer_kernel = "vector"
+));
 
 /// A number in every byte, as a sum: what is added to a byte to keep it positive may be negative.
 #[cfg(thumbformer_kernel = "armv7m")]

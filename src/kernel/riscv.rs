@@ -5,7 +5,11 @@ use super::offset_bytes::{Blocks, in_blocks};
 use crate::format::InputWidth;
 use core::arch::naked_asm;
 
+pub use super::attention::{arrange_pair, scores, scores_pair, softmax, softmax_pair};
 pub use super::offset_bytes::{operand_len, prepare};
+pub use super::passes::{activate_gated, add, magnitude, peak, rescale, rotate, round, scale};
+pub use pair::product_pair;
+
 /// The kernels' name.
 pub const NAME: &str = "rv32m";
 
@@ -64,6 +68,8 @@ macro_rules! arch {
         ".option arch, +m"
     };
 }
+
+mod pair;
 
 /// One instruction for each of four registers or pairs of them.
 #[rustfmt::skip]

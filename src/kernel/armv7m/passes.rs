@@ -8,74 +8,81 @@ pub fn rescale(y: &mut [i32], scales: &[i16], up: u32, scale: i16, right: i32) -
     let len = y.len().min(scales.len());
     let fours = len / 4;
     let size = match (y.get_mut(fours * 4..len), scales.get(fours * 4..)) {
-        (Some(y), Some(scales)) if right >= 0 => passes::rescale(y, scales, up, scale, right),
-        _ => return passes::rescale(y, scales, up, scale, right),
+        (Some(y), Some(scales)) => passes::rescale(y, scales, up, scale, right),
+        _ => 0,
     };
     if fours == 0 {
         return size;
     }
-    let how = Rescale {
-        up: up & 31,
-        scale: i32::from(scale) << 16,
-        right: right as u32 & 31,
-        half: (1u32 << (right & 31) >> 1) as i32,
-    };
+    let half = if right > 0 { 1 << ((right - 1) & 31) } else { 0 };
+    let how = Rescale { up: up & 31, scale: i32::from(scale) << 16, shift: right.unsigned_abs() & 31, half };
+    let (y, scales) = (y.as_mut_ptr(), scales.as_ptr());
     // SAFETY: both slices have so many groups of four, more than none.
-    size | unsafe { rescale4(y.as_mut_ptr(), scales.as_ptr(), fours, &how) }
+    size | unsafe {
+        if right < 0 { rescale_left(y, scales, fours, &how) } else { rescale_right(y, scales, fours, &how) }
+    }
 }
 
-/// What [`rescale4`] keeps in registers.
+/// What [`rescale_right`] and [`rescale_left`] keep in registers.
 #[repr(C)]
 struct Rescale {
     up: u32,
     scale: i32,
-    right: u32,
+    shift: u32,
     half: i32,
 }
 
 /// An element. `$widen` brings its multiplier to the upper half of `$multiplier`.
 #[rustfmt::skip]
 macro_rules! element {
-    ($y:literal, $widen:literal, $multiplier:literal) => {
+    ($y:literal, $widen:literal, $multiplier:literal, $shift:literal) => {
         concat!(
             "lsl ", $y, ", ", $y, ", r3\n",
             $widen, "\n",
             "smull lr, ", $y, ", ", $y, ", ", $multiplier, "\n",
             "smull lr, ", $y, ", ", $y, ", r8\n",
             "add ", $y, ", ", $y, ", r10\n",
-            "asr ", $y, ", ", $y, ", r9\n",
+            $shift, " ", $y, ", ", $y, ", r9\n",
             "eor lr, ", $y, ", ", $y, ", asr #31\n",
             "orr r12, r12, lr\n",
         )
     };
 }
 
-/// # Safety
-/// `y` and `multipliers` point to `fours` groups of four, more than none.
-#[unsafe(naked)]
-unsafe extern "C" fn rescale4(y: *mut i32, multipliers: *const i16, fours: usize, how: *const Rescale) -> u32 {
-    // r0: y; r1: multipliers, which LDR may find at an odd half of a word; r2: groups left; r3, r8, r9, r10: up, scale,
-    // right, half; r4 to r7: elements; r11: multipliers; r12: OR of the magnitudes; lr: scratch
-    naked_asm!(
-        "push {{r4-r11, lr}}",
-        "mov r12, #0",
-        "ldrd r9, r10, [r3, #8]",
-        "ldrd r3, r8, [r3]",
-        "2:",
-        "ldmia r0, {{r4-r7}}",
-        "ldr r11, [r1], #4",
-        element!("r4", "lsl lr, r11, #16", "lr"),
-        element!("r5", "bfc r11, #0, #16", "r11"),
-        "ldr r11, [r1], #4",
-        element!("r6", "lsl lr, r11, #16", "lr"),
-        element!("r7", "bfc r11, #0, #16", "r11"),
-        "stmia r0!, {{r4-r7}}",
-        "subs r2, #1",
-        "bne 2b",
-        "mov r0, r12",
-        "pop {{r4-r11, pc}}",
-    )
+/// Defines the loop whose last shift is the instruction `$shift` ("asr" or "lsl").
+macro_rules! rescale {
+    ($name:ident, $shift:literal) => {
+        /// # Safety
+        /// `y` and `multipliers` point to `fours` groups of four, more than none.
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(y: *mut i32, multipliers: *const i16, fours: usize, how: *const Rescale) -> u32 {
+            // r0: y; r1: multipliers, which LDR may find at an odd half of a word; r2: groups left; r3, r8, r9, r10: up, scale,
+            // shift, half; r4 to r7: elements; r11: multipliers; r12: OR of the magnitudes; lr: scratch
+            naked_asm!(
+                "push {{r4-r11, lr}}",
+                "mov r12, #0",
+                "ldrd r9, r10, [r3, #8]",
+                "ldrd r3, r8, [r3]",
+                "2:",
+                "ldmia r0, {{r4-r7}}",
+                "ldr r11, [r1], #4",
+                element!("r4", "lsl lr, r11, #16", "lr", $shift),
+                element!("r5", "bfc r11, #0, #16", "r11", $shift),
+                "ldr r11, [r1], #4",
+                element!("r6", "lsl lr, r11, #16", "lr", $shift),
+                element!("r7", "bfc r11, #0, #16", "r11", $shift),
+                "stmia r0!, {{r4-r7}}",
+                "subs r2, #1",
+                "bne 2b",
+                "mov r0, r12",
+                "pop {{r4-r11, pc}}",
+            )
+        }
+    };
 }
+
+rescale!(rescale_right, "asr");
+rescale!(rescale_left, "lsl");
 
 /// See [`passes::activate_gated`].
 pub fn activate_gated(values: &mut [i32], ups: &[i32], gate: &Gate<'_>) -> u32 {
