@@ -54,7 +54,15 @@ pub fn scores_pair(
     scores: &mut [i32],
 ) -> [i32; 2] {
     super::product_pair(keys, head_dim, head_dim, pair, scores);
-    let narrowing = narrowing(head_dim);
+    match narrowing(head_dim) {
+        0 => to_base_two_pair(scores, z, 0, base),
+        narrowing => to_base_two_pair(scores, z, narrowing, base),
+    }
+}
+
+/// A copy of its own where nothing is cut off.
+#[inline(always)]
+fn to_base_two_pair(scores: &mut [i32], z: &[u8], narrowing: u32, base: u32) -> [i32; 2] {
     let mut tops = [i32::MIN; 2];
     for (scores, &z) in scores.as_chunks_mut::<2>().0.iter_mut().zip(z) {
         let (mantissa, exponent) = step(z);
@@ -141,28 +149,72 @@ impl<'t> Power<'t> {
 pub fn softmax_pair(
     exp: &[u16; 1024],
     scores: &mut [i32],
-    tops: [i32; 2],
+    mut tops: [i32; 2],
     fraction: u32,
     z: &[u8],
     base: u32,
     weights: &mut [i16],
 ) -> [u32; 2] {
-    let power = Power::new(exp, fraction);
+    let len = scores.len().min(2 * z.len());
+    let (scores, _) = scores.split_at_mut(len);
+    if fraction < FRACTION {
+        widen(scores, &mut tops, fraction);
+    }
+    let (eights, rest) = scores.as_chunks::<8>();
+    let mut last = [i32::MIN; 8];
+    for (last, &score) in last.iter_mut().zip(rest) {
+        *last = score;
+    }
+    let mut last_z = [0; 4];
+    for (last, &z) in last_z.iter_mut().zip(z.get(eights.len() * 4..).unwrap_or_default()) {
+        *last = z;
+    }
+    let (last, last_z) = if rest.is_empty() { (None, None) } else { (Some(&last), Some(&last_z)) };
+    let scores = eights.iter().chain(last);
+    let z = z.as_chunks::<4>().0.iter().take(eights.len()).chain(last_z);
     let mut sums = [0u32; 2];
-    let groups = weights.as_chunks_mut::<8>().0.iter_mut().zip(scores.as_chunks::<8>().0);
-    for ((weights, scores), z) in groups.zip(z.chunks(4)) {
-        let (mut a, mut b) = ([0; 4], [0; 4]);
-        for (((a, b), scores), &z) in a.iter_mut().zip(&mut b).zip(scores.as_chunks::<2>().0).zip(z) {
-            let (mantissa, exponent) = step(z);
-            for (h, weight) in [a, b].into_iter().enumerate() {
-                let e = power.of(tops[h], scores[h]);
-                sums[h] = sums[h].wrapping_add(e);
-                *weight = round_shift(e as i32 * mantissa, base.wrapping_sub(exponent)) as i16;
-            }
-        }
-        *weights = group(&a, &b);
+    for ((weights, scores), z) in weights.as_chunks_mut::<8>().0.iter_mut().zip(scores).zip(z) {
+        *weights = four(exp, scores, tops, z, base, &mut sums);
     }
     sums
+}
+
+/// Brings the scores of two queries to ten fraction bits, less what the largest ones have.
+#[inline(never)]
+fn widen(scores: &mut [i32], tops: &mut [i32; 2], fraction: u32) {
+    for scores in scores.as_chunks_mut::<2>().0 {
+        for (score, top) in scores.iter_mut().zip(*tops) {
+            let distance = (top.wrapping_sub(*score) as u32).min((32 << (fraction & 15)) - 1);
+            *score = -((distance << (FRACTION.wrapping_sub(fraction) & 31)) as i32);
+        }
+    }
+    *tops = [0; 2];
+}
+
+/// Weights of four positions, whose scores have ten fraction bits.
+#[inline(always)]
+fn four(
+    exp: &[u16; 1024],
+    scores: &[i32; 8],
+    tops: [i32; 2],
+    z: &[u8; 4],
+    base: u32,
+    sums: &mut [u32; 2],
+) -> [i16; 8] {
+    let mut weights = [[0; 4]; 2];
+    for (i, &z) in z.iter().enumerate() {
+        let (mantissa, exponent) = step(z);
+        for (h, weights) in weights.iter_mut().enumerate() {
+            let distance = tops[h].wrapping_sub(scores[2 * i + h]) as u32;
+            // 2^-16 is 0 in Q16: there is no need to look further down.
+            let octaves = (distance >> FRACTION).min(31);
+            let e = u32::from(exp[(distance & 1023) as usize]) >> octaves;
+            sums[h] = sums[h].wrapping_add(e);
+            weights[i] = round_shift(e as i32 * mantissa, base.wrapping_sub(exponent)) as i16;
+        }
+    }
+    let [a, b] = &weights;
+    group(a, b)
 }
 
 /// Puts two vectors of the same length into the order in which [`product_pair`] wants them: of every group of four
