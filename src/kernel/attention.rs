@@ -68,10 +68,18 @@ fn to_base_two_pair(scores: &mut [i32], z: &[u8], narrowing: u32, base: u32) -> 
         let (mantissa, exponent) = step(z);
         for (score, top) in scores.iter_mut().zip(&mut tops) {
             *score = round_shift(round_shift(*score, narrowing) * mantissa, base.wrapping_sub(exponent));
-            *top = (*top).max(*score);
+            if *score > *top {
+                *top = rarely(*score);
+            }
         }
     }
     tops
+}
+
+/// The same number, but where it is wanted is out of the way of the loop.
+#[cold]
+fn rarely(score: i32) -> i32 {
+    score
 }
 
 /// Softmax weights of one query: `scores` with `fraction` fraction bits (at most 10) to powers `2^(score - top)` in Q16,

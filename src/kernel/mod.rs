@@ -11,6 +11,8 @@ mod armv6m;
 #[allow(unsafe_code)]
 mod armv7m;
 mod attention;
+#[cfg(any(test, feature = "selftest"))]
+mod attention_suite;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 #[allow(unsafe_code)]
 mod columns;
@@ -22,6 +24,8 @@ mod dsp;
 mod mve;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 mod offset_bytes;
+#[cfg(any(test, feature = "selftest"))]
+mod pass_suite;
 mod passes;
 #[cfg(any(thumbformer_kernel = "portable", test, feature = "selftest"))]
 mod portable;
@@ -90,10 +94,7 @@ pub const NAME: &str = chosen::NAME;
 /// Runs the suite on every kernel that this target can run; returns the number of products compared.
 #[cfg(feature = "selftest")]
 pub fn selftest() -> Result<u32, Failure> {
-    let compared = suite::selftest()?;
-    #[cfg(thumbformer_kernel = "dsp")]
-    let compared = compared + dsp::check()?;
-    Ok(compared)
+    Ok(suite::selftest()? + attention_suite::run()? + pass_suite::run()?)
 }
 
 /// The layout that is fastest with these kernels.

@@ -27,7 +27,19 @@ pub fn product_pair(weights: &[i8], stride: usize, columns: usize, pair: &[i16],
 /// A weight, times both inputs.
 macro_rules! weight {
     ($a:literal, $b:literal, $address:literal) => {
-        concat!("ldrsb lr, ", $address, "\n mla ", $a, ", lr, r3, ", $a, "\n mla ", $b, ", lr, r12, ", $b, "\n")
+        concat!(
+            "ldrsb lr, ",
+            $address,
+            "\n mla ",
+            $a,
+            ", lr, r3, ",
+            $a,
+            "\n mla ",
+            $b,
+            ", lr, r12, ",
+            $b,
+            "\n"
+        )
     };
 }
 

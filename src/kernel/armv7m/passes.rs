@@ -55,7 +55,12 @@ macro_rules! rescale {
         /// # Safety
         /// `y` and `multipliers` point to `fours` groups of four, more than none.
         #[unsafe(naked)]
-        unsafe extern "C" fn $name(y: *mut i32, multipliers: *const i16, fours: usize, how: *const Rescale) -> u32 {
+        unsafe extern "C" fn $name(
+            y: *mut i32,
+            multipliers: *const i16,
+            fours: usize,
+            how: *const Rescale,
+        ) -> u32 {
             // r0: y; r1: multipliers, which LDR may find at an odd half of a word; r2: groups left; r3, r8, r9, r10: up, scale,
             // shift, half; r4 to r7: elements; r11: multipliers; r12: OR of the magnitudes; lr: scratch
             naked_asm!(

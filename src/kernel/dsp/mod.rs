@@ -14,8 +14,6 @@ mod rescale;
 mod scores;
 mod softmax;
 mod strided;
-#[cfg(feature = "selftest")]
-mod suite;
 mod tiles;
 
 pub use pair::{arrange_pair, product_pair};
@@ -24,8 +22,6 @@ pub use rescale::rescale;
 pub use scores::{scores, scores_pair};
 pub use softmax::{softmax, softmax_pair};
 pub use strided::{arrange, matvec_strided};
-#[cfg(feature = "selftest")]
-pub use suite::check;
 pub use tiles::{operand_len, prepare, tiles};
 
 /// The kernels' name.
