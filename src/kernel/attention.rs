@@ -25,17 +25,23 @@ pub fn scores(keys: &[i8], z: &[u8], query: &[i16], base: u32, scores: &mut [i32
     let len = z.len().min(scores.len());
     let scores = scores.get_mut(..len).unwrap_or_default();
     matvec_strided(keys, query.len(), query, scores);
-    to_base_two(scores, z, narrowing(query.len()), base)
+    match narrowing(query.len()) {
+        0 => to_base_two(scores, z, 0, base),
+        narrowing => to_base_two(scores, z, narrowing, base),
+    }
 }
 
-#[inline(never)]
+/// A copy of its own where nothing is cut off.
+#[inline(always)]
 fn to_base_two(scores: &mut [i32], z: &[u8], narrowing: u32, base: u32) -> i32 {
     let mut top = i32::MIN;
     for (score, &z) in scores.iter_mut().zip(z) {
         let (mantissa, exponent) = step(z);
         // At most 16 * 127 * 2^15 * 31 + 2^23 < 2^31.
         *score = round_shift(round_shift(*score, narrowing) * mantissa, base.wrapping_sub(exponent));
-        top = top.max(*score);
+        if *score > top {
+            top = rarely(*score);
+        }
         keep_rolled();
     }
     top
@@ -99,26 +105,21 @@ pub fn softmax(
     weights: &mut [i16],
 ) -> u32 {
     let len = z.len();
-    let sum = powers(exp, scores, top, fraction, z, base, weights);
+    let mut tops = [top];
+    if fraction < FRACTION {
+        widen(scores.get_mut(..len).unwrap_or_default(), &mut tops, fraction);
+    }
+    let sum = powers(exp, scores, tops[0], z, base, weights);
     weights.get_mut(len..).unwrap_or_default().fill(0);
     super::arrange(weights);
     sum
 }
 
 #[inline(never)]
-fn powers(
-    exp: &[u16; 1024],
-    scores: &[i32],
-    top: i32,
-    fraction: u32,
-    z: &[u8],
-    base: u32,
-    weights: &mut [i16],
-) -> u32 {
-    let power = Power::new(exp, fraction);
+fn powers(exp: &[u16; 1024], scores: &[i32], top: i32, z: &[u8], base: u32, weights: &mut [i16]) -> u32 {
     let mut sum = 0u32;
     for ((weight, &score), &z) in weights.iter_mut().zip(scores).zip(z) {
-        let e = power.of(top, score);
+        let e = power(exp, top, score);
         sum = sum.wrapping_add(e);
         let (mantissa, exponent) = step(z);
         *weight = round_shift(e as i32 * mantissa, base.wrapping_sub(exponent)) as i16;
@@ -127,29 +128,13 @@ fn powers(
     sum
 }
 
-/// `2^(score - top)` in Q16.
-#[derive(Clone, Copy)]
-struct Power<'t> {
-    exp: &'t [u16; 1024],
-    fraction: u32,
-    left: u32,
-    mask: u32,
-    /// 2^-31 is 0 in Q16: there is no need to look further down.
-    end: u32,
-}
-
-impl<'t> Power<'t> {
-    fn new(exp: &'t [u16; 1024], fraction: u32) -> Self {
-        let (left, octave) = (FRACTION.wrapping_sub(fraction) & 31, 1u32 << (fraction & 15));
-        Self { exp, fraction, left, mask: octave - 1, end: 32 * octave - 1 }
-    }
-
-    #[inline(always)]
-    fn of(self, top: i32, score: i32) -> u32 {
-        let distance = (top.wrapping_sub(score) as u32).min(self.end);
-        let entry = self.exp[((distance & self.mask) << self.left & 1023) as usize];
-        u32::from(entry) >> (distance >> (self.fraction & 31) & 31)
-    }
+/// `2^(score - top)` in Q16, of scores with ten fraction bits.
+#[inline(always)]
+fn power(exp: &[u16; 1024], top: i32, score: i32) -> u32 {
+    let distance = top.wrapping_sub(score) as u32;
+    // 2^-31 is 0 in Q16: there is no need to look further down.
+    let octaves = (distance >> FRACTION).min(31);
+    u32::from(exp[(distance & 1023) as usize]) >> octaves
 }
 
 /// [`softmax`] of two queries; `scores` as [`scores_pair`] makes them, `weights` in the order of [`arrange_pair`], both in
@@ -187,16 +172,16 @@ pub fn softmax_pair(
     sums
 }
 
-/// Brings the scores of two queries to ten fraction bits, less what the largest ones have.
-#[inline(never)]
-fn widen(scores: &mut [i32], tops: &mut [i32; 2], fraction: u32) {
-    for scores in scores.as_chunks_mut::<2>().0 {
+/// Brings the scores of some queries to ten fraction bits, less what the largest ones have.
+#[cold]
+fn widen<const QUERIES: usize>(scores: &mut [i32], tops: &mut [i32; QUERIES], fraction: u32) {
+    for scores in scores.as_chunks_mut::<QUERIES>().0 {
         for (score, top) in scores.iter_mut().zip(*tops) {
             let distance = (top.wrapping_sub(*score) as u32).min((32 << (fraction & 15)) - 1);
             *score = -((distance << (FRACTION.wrapping_sub(fraction) & 31)) as i32);
         }
     }
-    *tops = [0; 2];
+    *tops = [0; QUERIES];
 }
 
 /// Weights of four positions, whose scores have ten fraction bits.
@@ -213,10 +198,7 @@ fn four(
     for (i, &z) in z.iter().enumerate() {
         let (mantissa, exponent) = step(z);
         for (h, weights) in weights.iter_mut().enumerate() {
-            let distance = tops[h].wrapping_sub(scores[2 * i + h]) as u32;
-            // 2^-16 is 0 in Q16: there is no need to look further down.
-            let octaves = (distance >> FRACTION).min(31);
-            let e = u32::from(exp[(distance & 1023) as usize]) >> octaves;
+            let e = power(exp, tops[h], scores[2 * i + h]);
             sums[h] = sums[h].wrapping_add(e);
             weights[i] = round_shift(e as i32 * mantissa, base.wrapping_sub(exponent)) as i16;
         }

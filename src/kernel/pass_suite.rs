@@ -45,6 +45,7 @@ const LEN: usize = 21;
 struct Aligned<T>(T);
 
 /// Runs all cases; returns the number of elements compared.
+#[inline(never)]
 pub fn run() -> Result<u32, Failure> {
     let mut compared = 0;
     for kernel in &KERNELS {

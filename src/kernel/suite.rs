@@ -91,6 +91,7 @@ impl Random {
 }
 
 /// Runs the suite on every kernel that this target can run; returns the number of products compared.
+#[inline(never)]
 pub fn selftest() -> Result<u32, Failure> {
     let mut cases = tile_suite::run()?;
     for kernel in KERNELS {
@@ -245,6 +246,7 @@ impl Kernel {
 }
 
 /// Runs the suite on one kernel.
+#[inline(never)]
 fn check(kernel: &Kernel) -> Result<u32, Failure> {
     let mut cases = 0;
     let mut bench =
