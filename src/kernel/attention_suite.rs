@@ -11,12 +11,14 @@ struct Kernel {
     name: &'static str,
     arrange_pair: fn(&[i16], &[i16], &mut [i16]),
     product_pair: fn(&[i8], usize, usize, &[i16], &mut [i32]),
-    scores: fn(&[i8], &[u8], &[i16], u32, &mut [i32]) -> i32,
-    scores_pair: fn(&[i8], usize, &[u8], &[i16], u32, &mut [i32]) -> [i32; 2],
+    scores: Scores,
+    scores_pair: ScoresPair,
     softmax: Softmax<i32, u32>,
     softmax_pair: Softmax<[i32; 2], [u32; 2]>,
 }
 
+type Scores = fn(&[i8], &[u8], &[i16], u32, &mut [i32]) -> i32;
+type ScoresPair = fn(&[i8], usize, &[u8], &[i16], u32, &mut [i32]) -> [i32; 2];
 type Softmax<T, S> = fn(&[u16; 1024], &mut [i32], T, u32, &[u8], u32, &mut [i16]) -> S;
 
 macro_rules! kernel {

@@ -76,7 +76,11 @@ use crate::format::{InputWidth, Layout};
 pub use suite::Failure;
 
 pub use attention::narrowing;
-#[cfg(not(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp", thumbformer_kernel = "riscv")))]
+#[cfg(not(any(
+    thumbformer_kernel = "armv7m",
+    thumbformer_kernel = "dsp",
+    thumbformer_kernel = "riscv"
+)))]
 pub use attention::{arrange_pair, product_pair, scores, scores_pair, softmax, softmax_pair};
 #[cfg(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp", thumbformer_kernel = "riscv"))]
 pub use chosen::{
@@ -84,7 +88,11 @@ pub use chosen::{
     scores_pair, softmax, softmax_pair,
 };
 pub use passes::{BlockShift, Gate, Openings, activate};
-#[cfg(not(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp", thumbformer_kernel = "riscv")))]
+#[cfg(not(any(
+    thumbformer_kernel = "armv7m",
+    thumbformer_kernel = "dsp",
+    thumbformer_kernel = "riscv"
+)))]
 pub use passes::{activate_gated, add, magnitude, peak, rescale, rotate, round, scale};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
