@@ -1,13 +1,33 @@
 //! Kernels for Armv7-M without DSP: Cortex-M3, and M33 where a chip leaves the extension out.
 
+mod pair;
+mod passes;
+mod scores;
+mod softmax;
+
 use super::columns::Columns;
 use super::offset_bytes::{Blocks, in_blocks};
-use crate::format::InputWidth;
+use crate::format::{InputWidth, Layout};
 use core::arch::naked_asm;
 
-pub use super::offset_bytes::{operand_len, prepare};
+#[cfg(feature = "selftest")]
+pub use super::offset_bytes::operand_len;
+pub use super::offset_bytes::prepare;
+pub use pair::product_pair;
+pub use passes::{activate_gated, rescale};
+pub use scores::scores_pair;
+pub use softmax::softmax_pair;
+
+pub use super::attention::{arrange_pair, scores, softmax};
+pub use super::passes::{add, magnitude, multiply, peak, rotate, round, scale, squares, store};
+
 /// The kernels' name.
 pub const NAME: &str = "armv7m";
+
+/// The layout that is fastest with these kernels.
+pub const LAYOUT: Layout = Layout::Bytes;
+/// Whether two query heads that share keys and values are faster together.
+pub const PAIRS: bool = true;
 
 /// The kernels read the natural order.
 pub fn arrange(_x: &mut [i16]) {}

@@ -25,17 +25,23 @@ pub fn scores(keys: &[i8], z: &[u8], query: &[i16], base: u32, scores: &mut [i32
     let len = z.len().min(scores.len());
     let scores = scores.get_mut(..len).unwrap_or_default();
     matvec_strided(keys, query.len(), query, scores);
-    to_base_two(scores, z, narrowing(query.len()), base)
+    match narrowing(query.len()) {
+        0 => to_base_two(scores, z, 0, base),
+        narrowing => to_base_two(scores, z, narrowing, base),
+    }
 }
 
-#[inline(never)]
+/// A copy of its own where nothing is cut off.
+#[inline(always)]
 fn to_base_two(scores: &mut [i32], z: &[u8], narrowing: u32, base: u32) -> i32 {
     let mut top = i32::MIN;
     for (score, &z) in scores.iter_mut().zip(z) {
         let (mantissa, exponent) = step(z);
         // At most 16 * 127 * 2^15 * 31 + 2^23 < 2^31.
         *score = round_shift(round_shift(*score, narrowing) * mantissa, base.wrapping_sub(exponent));
-        top = top.max(*score);
+        if *score > top {
+            top = rarely(*score);
+        }
         keep_rolled();
     }
     top
@@ -54,17 +60,33 @@ pub fn scores_pair(
     (base, _): (u32, u32),
     scores: &mut [i32],
 ) -> [i32; 2] {
-    product_pair(keys, head_dim, head_dim, pair, scores);
-    let narrowing = narrowing(head_dim);
+    super::product_pair(keys, head_dim, head_dim, pair, scores);
+    match narrowing(head_dim) {
+        0 => to_base_two_pair(scores, z, 0, base),
+        narrowing => to_base_two_pair(scores, z, narrowing, base),
+    }
+}
+
+/// A copy of its own where nothing is cut off.
+#[inline(always)]
+fn to_base_two_pair(scores: &mut [i32], z: &[u8], narrowing: u32, base: u32) -> [i32; 2] {
     let mut tops = [i32::MIN; 2];
     for (scores, &z) in scores.as_chunks_mut::<2>().0.iter_mut().zip(z) {
         let (mantissa, exponent) = step(z);
         for (score, top) in scores.iter_mut().zip(&mut tops) {
             *score = round_shift(round_shift(*score, narrowing) * mantissa, base.wrapping_sub(exponent));
-            *top = (*top).max(*score);
+            if *score > *top {
+                *top = rarely(*score);
+            }
         }
     }
     tops
+}
+
+/// The same number, but where it is wanted is out of the way of the loop.
+#[cold]
+fn rarely(score: i32) -> i32 {
+    score
 }
 
 /// Softmax weights of one query: `scores` with `fraction` fraction bits (at most 10) to powers `2^(score - top)` in Q16,
@@ -84,26 +106,21 @@ pub fn softmax(
     weights: &mut [i16],
 ) -> u32 {
     let len = z.len();
-    let sum = powers(exp, scores, top, fraction, z, base, weights);
+    let mut tops = [top];
+    if fraction < FRACTION {
+        widen(scores.get_mut(..len).unwrap_or_default(), &mut tops, fraction);
+    }
+    let sum = powers(exp, scores, tops[0], z, base, weights);
     weights.get_mut(len..).unwrap_or_default().fill(0);
     super::arrange(weights);
     sum
 }
 
 #[inline(never)]
-fn powers(
-    exp: &[u16; 1024],
-    scores: &[i32],
-    top: i32,
-    fraction: u32,
-    z: &[u8],
-    base: u32,
-    weights: &mut [i16],
-) -> u32 {
-    let power = Power::new(exp, fraction);
+fn powers(exp: &[u16; 1024], scores: &[i32], top: i32, z: &[u8], base: u32, weights: &mut [i16]) -> u32 {
     let mut sum = 0u32;
     for ((weight, &score), &z) in weights.iter_mut().zip(scores).zip(z) {
-        let e = power.of(top, score);
+        let e = power(exp, top, score);
         sum = sum.wrapping_add(e);
         let (mantissa, exponent) = step(z);
         *weight = round_shift(e as i32 * mantissa, base.wrapping_sub(exponent)) as i16;
@@ -112,29 +129,13 @@ fn powers(
     sum
 }
 
-/// `2^(score - top)` in Q16.
-#[derive(Clone, Copy)]
-struct Power<'t> {
-    exp: &'t [u16; 1024],
-    fraction: u32,
-    left: u32,
-    mask: u32,
-    /// 2^-31 is 0 in Q16: there is no need to look further down.
-    end: u32,
-}
-
-impl<'t> Power<'t> {
-    fn new(exp: &'t [u16; 1024], fraction: u32) -> Self {
-        let (left, octave) = (FRACTION.wrapping_sub(fraction) & 31, 1u32 << (fraction & 15));
-        Self { exp, fraction, left, mask: octave - 1, end: 32 * octave - 1 }
-    }
-
-    #[inline(always)]
-    fn of(self, top: i32, score: i32) -> u32 {
-        let distance = (top.wrapping_sub(score) as u32).min(self.end);
-        let entry = self.exp[((distance & self.mask) << self.left & 1023) as usize];
-        u32::from(entry) >> (distance >> (self.fraction & 31) & 31)
-    }
+/// `2^(score - top)` in Q16, of scores with ten fraction bits.
+#[inline(always)]
+fn power(exp: &[u16; 1024], top: i32, score: i32) -> u32 {
+    let distance = top.wrapping_sub(score) as u32;
+    // 2^-31 is 0 in Q16: there is no need to look further down.
+    let octaves = (distance >> FRACTION).min(31);
+    u32::from(exp[(distance & 1023) as usize]) >> octaves
 }
 
 /// [`softmax`] of two queries; `scores` as [`scores_pair`] makes them, `weights` in the order of [`arrange_pair`], both in
@@ -142,28 +143,69 @@ impl<'t> Power<'t> {
 pub fn softmax_pair(
     exp: &[u16; 1024],
     scores: &mut [i32],
-    tops: [i32; 2],
+    mut tops: [i32; 2],
     fraction: u32,
     z: &[u8],
     base: u32,
     weights: &mut [i16],
 ) -> [u32; 2] {
-    let power = Power::new(exp, fraction);
+    let len = scores.len().min(2 * z.len());
+    let (scores, _) = scores.split_at_mut(len);
+    if fraction < FRACTION {
+        widen(scores, &mut tops, fraction);
+    }
+    let (eights, rest) = scores.as_chunks::<8>();
+    let mut last = [i32::MIN; 8];
+    for (last, &score) in last.iter_mut().zip(rest) {
+        *last = score;
+    }
+    let mut last_z = [0; 4];
+    for (last, &z) in last_z.iter_mut().zip(z.get(eights.len() * 4..).unwrap_or_default()) {
+        *last = z;
+    }
+    let (last, last_z) = if rest.is_empty() { (None, None) } else { (Some(&last), Some(&last_z)) };
+    let scores = eights.iter().chain(last);
+    let z = z.as_chunks::<4>().0.iter().take(eights.len()).chain(last_z);
     let mut sums = [0u32; 2];
-    let groups = weights.as_chunks_mut::<8>().0.iter_mut().zip(scores.as_chunks::<8>().0);
-    for ((weights, scores), z) in groups.zip(z.chunks(4)) {
-        let (mut a, mut b) = ([0; 4], [0; 4]);
-        for (((a, b), scores), &z) in a.iter_mut().zip(&mut b).zip(scores.as_chunks::<2>().0).zip(z) {
-            let (mantissa, exponent) = step(z);
-            for (h, weight) in [a, b].into_iter().enumerate() {
-                let e = power.of(tops[h], scores[h]);
-                sums[h] = sums[h].wrapping_add(e);
-                *weight = round_shift(e as i32 * mantissa, base.wrapping_sub(exponent)) as i16;
-            }
-        }
-        *weights = group(&a, &b);
+    for ((weights, scores), z) in weights.as_chunks_mut::<8>().0.iter_mut().zip(scores).zip(z) {
+        *weights = four(exp, scores, tops, z, base, &mut sums);
     }
     sums
+}
+
+/// Brings the scores of some queries to ten fraction bits, less what the largest ones have.
+#[cold]
+fn widen<const QUERIES: usize>(scores: &mut [i32], tops: &mut [i32; QUERIES], fraction: u32) {
+    for scores in scores.as_chunks_mut::<QUERIES>().0 {
+        for (score, top) in scores.iter_mut().zip(*tops) {
+            let distance = (top.wrapping_sub(*score) as u32).min((32 << (fraction & 15)) - 1);
+            *score = -((distance << (FRACTION.wrapping_sub(fraction) & 31)) as i32);
+        }
+    }
+    *tops = [0; QUERIES];
+}
+
+/// Weights of four positions, whose scores have ten fraction bits.
+#[inline(always)]
+fn four(
+    exp: &[u16; 1024],
+    scores: &[i32; 8],
+    tops: [i32; 2],
+    z: &[u8; 4],
+    base: u32,
+    sums: &mut [u32; 2],
+) -> [i16; 8] {
+    let mut weights = [[0; 4]; 2];
+    for (i, &z) in z.iter().enumerate() {
+        let (mantissa, exponent) = step(z);
+        for (h, weights) in weights.iter_mut().enumerate() {
+            let e = power(exp, tops[h], scores[2 * i + h]);
+            sums[h] = sums[h].wrapping_add(e);
+            weights[i] = round_shift(e as i32 * mantissa, base.wrapping_sub(exponent)) as i16;
+        }
+    }
+    let [a, b] = &weights;
+    group(a, b)
 }
 
 /// Puts two vectors of the same length into the order in which [`product_pair`] wants them: of every group of four

@@ -10,9 +10,11 @@ mod armv6m;
 #[cfg(thumbformer_kernel = "armv7m")]
 #[allow(unsafe_code)]
 mod armv7m;
-// Of this and of `passes`, a core has its own versions where they are faster.
-#[cfg_attr(target_arch = "arm", allow(dead_code))]
+// Of this, of `passes` and of `portable_tiles`, a core has its own versions where they are faster.
+#[cfg_attr(not(any(thumbformer_kernel = "portable", thumbformer_kernel = "vector")), allow(dead_code))]
 mod attention;
+#[cfg(any(test, feature = "selftest"))]
+mod attention_suite;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 #[allow(unsafe_code)]
 mod columns;
@@ -24,10 +26,13 @@ mod dsp;
 mod mve;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 mod offset_bytes;
-#[cfg_attr(target_arch = "arm", allow(dead_code))]
+#[cfg(any(test, feature = "selftest"))]
+mod pass_suite;
+#[cfg_attr(not(any(thumbformer_kernel = "portable", thumbformer_kernel = "vector")), allow(dead_code))]
 mod passes;
 #[cfg(any(thumbformer_kernel = "portable", test, feature = "selftest"))]
 mod portable;
+#[cfg_attr(not(any(thumbformer_kernel = "portable", thumbformer_kernel = "vector")), allow(dead_code))]
 mod portable_tiles;
 #[cfg(any(test, feature = "selftest"))]
 mod reference;
@@ -74,27 +79,16 @@ use portable_tiles::halves;
 #[cfg(not(thumbformer_kernel = "mve"))]
 use rows as row_matrix;
 
-use crate::format::{InputWidth, Layout};
+use crate::format::InputWidth;
 #[cfg(feature = "selftest")]
 pub use suite::Failure;
 
 pub use attention::narrowing;
-#[cfg(not(thumbformer_kernel = "dsp"))]
-pub use attention::{arrange_pair, product_pair, scores_pair, softmax_pair};
-#[cfg(not(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve")))]
-pub use attention::{scores, softmax};
-#[cfg(thumbformer_kernel = "dsp")]
 pub use chosen::{
-    activate_gated, add, arrange_pair, magnitude, multiply, peak, product_pair, rescale, rotate, round,
-    scale, scores, scores_pair, softmax, softmax_pair, squares, store,
+    LAYOUT, PAIRS, activate_gated, add, arrange_pair, magnitude, multiply, peak, product_pair, rescale,
+    rotate, round, scale, scores, scores_pair, softmax, softmax_pair, squares, store,
 };
-#[cfg(thumbformer_kernel = "mve")]
-pub use chosen::{activate_gated, peak, rescale, rotate, round, scale, scores, softmax};
 pub use passes::{BlockShift, Gate, Openings, activate};
-#[cfg(not(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve")))]
-pub use passes::{activate_gated, peak, rescale, rotate, round, scale};
-#[cfg(not(thumbformer_kernel = "dsp"))]
-pub use passes::{add, magnitude, multiply, squares, store};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
 /// `"rv32m"`.
@@ -103,32 +97,26 @@ pub const NAME: &str = chosen::NAME;
 /// Runs the suite on every kernel that this target can run; returns the number of products compared.
 #[cfg(feature = "selftest")]
 pub fn selftest() -> Result<u32, Failure> {
-    let compared = suite::selftest()?;
-    #[cfg(thumbformer_kernel = "dsp")]
-    let compared = compared + dsp::check()?;
-    #[cfg(thumbformer_kernel = "mve")]
-    let compared = compared + mve::check()?;
+    let compared = suite::selftest()? + attention_suite::run()? + pass_suite::run()?;
+    #[cfg(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
+    let compared = compared + chosen::check()?;
     Ok(compared)
 }
 
-/// The layout that is fastest with these kernels.
-pub const LAYOUT: Layout = match NAME.as_bytes() {
-    b"armv6m" | b"armv7m" | b"rv32m" => Layout::Bytes,
-    b"armv7em-dsp" => Layout::Halves,
-    _ => Layout::Rows,
-};
-
-/// Whether two query heads that share keys and values are faster together.
-pub const PAIRS: bool = cfg!(any(thumbformer_kernel = "dsp", thumbformer_kernel = "vector"));
+/// A number in every byte, as a sum: what is added to a byte to keep it positive may be negative.
+#[cfg(thumbformer_kernel = "armv7m")]
+const fn in_every_byte(number: u32) -> u32 {
+    number.wrapping_mul(0x0101_0101)
+}
 
 /// The weights of a matrix, in the order of the file.
 #[derive(Debug, Clone, Copy)]
 pub enum Weights<'m> {
     /// Rows, each padded to a multiple of four.
     Rows(&'m [i8]),
-    /// [`Layout::Bytes`].
+    /// [`Layout::Bytes`](crate::format::Layout::Bytes).
     Bytes(&'m [u32]),
-    /// [`Layout::Halves`].
+    /// [`Layout::Halves`](crate::format::Layout::Halves).
     Halves(&'m [u32]),
 }
 

@@ -18,6 +18,7 @@ use crate::format::InputWidth;
 
 /// Words of an operand: the start value of a sum, then four words for each group of four columns: (X, C) for columns 0
 /// and 2 and (X, C) for columns 1 and 3 at width A8, the inputs at width A16.
+#[cfg(any(test, feature = "selftest"))]
 pub const fn operand_len(columns: usize) -> usize {
     columns.div_ceil(4) * 4 + 1
 }

@@ -2,6 +2,39 @@
 
 use crate::shift::{keep_rolled, mul_w, round_shift};
 
+/// Does something with each element, four in a round: a loop's own instructions weigh as much as what it does.
+#[inline(always)]
+fn each<T>(all: &mut [T], mut f: impl FnMut(&mut T)) {
+    let (fours, rest) = all.as_chunks_mut::<4>();
+    for four in fours {
+        for one in four {
+            f(one);
+        }
+    }
+    for one in rest {
+        f(one);
+    }
+}
+
+/// [`each`] with the elements of two slices.
+#[inline(always)]
+fn each_of_two<T, U: Copy>(all: &mut [T], with: &[U], mut f: impl FnMut(&mut T, U)) {
+    let len = all.len().min(with.len());
+    let (Some(all), Some(with)) = (all.get_mut(..len), with.get(..len)) else {
+        return;
+    };
+    let (fours, rest) = all.as_chunks_mut::<4>();
+    let (fours_with, rest_with) = with.as_chunks::<4>();
+    for (four, with) in fours.iter_mut().zip(fours_with) {
+        for (one, &with) in four.iter_mut().zip(with) {
+            f(one, with);
+        }
+    }
+    for (one, &with) in rest.iter_mut().zip(rest_with) {
+        f(one, with);
+    }
+}
+
 /// A number with as many bits as the largest magnitude: magnitudes (of negative numbers, one less) or'ed together.
 #[inline(never)]
 pub fn magnitude(values: &[i32]) -> u32 {
@@ -38,16 +71,40 @@ impl BlockShift {
 /// `q = values * 2^-s`, rounded; the caller knows that it is within `-2^14..=2^14`.
 #[inline(never)]
 pub fn round(values: &[i32], shift: BlockShift, q: &mut [i16]) {
-    for (q, &v) in q.iter_mut().zip(values) {
-        *q = shift.round(v) as i16;
-        keep_rolled();
+    if shift.left == 0 {
+        each_of_two(q, values, |q, v| *q = (((v >> (shift.right & 31)) + 1) >> 1) as i16);
+    } else {
+        each_of_two(q, values, |q, v| *q = shift.round(v) as i16);
     }
 }
 
 /// The largest magnitude.
 #[inline(never)]
 pub fn peak(q: &[i16]) -> u32 {
-    q.iter().fold(0, |m, q| m.max(u32::from(q.unsigned_abs())))
+    let mut peak = 0;
+    let mut meet = |x: i16| {
+        let x = i32::from(x);
+        // One comparison for both ends of -peak..=peak. A new peak is rare.
+        if (x + peak) as u32 > 2 * peak as u32 {
+            peak = magnitude_of(x);
+        }
+    };
+    let (eights, rest) = q.as_chunks::<8>();
+    for eight in eights {
+        for &x in eight {
+            meet(x);
+        }
+    }
+    for &x in rest {
+        meet(x);
+    }
+    peak as u32
+}
+
+/// A function, so that it is not computed before it is known to be wanted.
+#[cold]
+fn magnitude_of(x: i32) -> i32 {
+    x.abs()
 }
 
 /// The sum of the squares of elements of at most 14 bits.
@@ -82,10 +139,7 @@ pub fn store(values: &[i16], factor: i32, shift: u32, elements: &mut [i8], strid
 /// `q = q * factor / 2^24`, rounded half up; products fit an i32.
 #[inline(never)]
 pub fn scale(q: &mut [i16], factor: i32) {
-    for q in q {
-        *q = round_shift(i32::from(*q) * factor, 24) as i16;
-        keep_rolled();
-    }
+    each(q, |q| *q = round_shift(i32::from(*q) * factor, 24) as i16);
 }
 
 /// Rotates the pairs `(2i, 2i+1)` in place by the pairs (cosine, sine) in `turns`, Q14, rounded half up: the low 16 bits of
@@ -96,7 +150,6 @@ pub fn rotate(x: &mut [i16], turns: &[i16]) {
         let [a, b] = pair.map(i32::from);
         let [cos, sin] = turn.map(i32::from);
         *pair = [round_shift(a * cos - b * sin, 14) as i16, round_shift(a * sin + b * cos, 14) as i16];
-        keep_rolled();
     }
 }
 
@@ -104,11 +157,10 @@ pub fn rotate(x: &mut [i16], turns: &[i16]) {
 #[inline(never)]
 pub fn add(sums: &mut [i32], values: &[i32]) -> u32 {
     let mut size = 0;
-    for (sum, &value) in sums.iter_mut().zip(values) {
+    each_of_two(sums, values, |sum, value| {
         *sum = sum.saturating_add(value);
         size |= (*sum ^ (*sum >> 31)) as u32;
-        keep_rolled();
-    }
+    });
     size
 }
 
@@ -155,7 +207,6 @@ pub fn activate_gated(values: &mut [i32], ups: &[i32], gate: &Gate<'_>) -> u32 {
         let v = mul_w(up << (gate.up & 31), gate.activation(*value) as i16);
         size |= (v ^ (v >> 31)) as u32;
         *value = v;
-        keep_rolled();
     }
     size
 }
@@ -168,7 +219,6 @@ pub fn activate(values: &mut [i32], gate: &Gate<'_>) -> u32 {
         let v = gate.activation(*value);
         size |= (v ^ (v >> 31)) as u32;
         *value = v;
-        keep_rolled();
     }
     size
 }
@@ -179,14 +229,18 @@ pub fn activate(values: &mut [i32], gate: &Gate<'_>) -> u32 {
 /// `y * 2^up` fits an i32. Nothing overflows: after the products a number has 29 bits.
 #[inline(never)]
 pub fn rescale(y: &mut [i32], scales: &[i16], up: u32, scale: i16, right: i32) -> u32 {
-    let (left, right) = if right < 0 { (right.unsigned_abs(), 0) } else { (0, right as u32) };
-    let half = (1u32 << (right & 31) >> 1) as i32;
     let mut size = 0;
-    for (y, &row) in y.iter_mut().zip(scales) {
-        let v = ((mul_w(mul_w(*y << (up & 31), row), scale) << (left & 31)) + half) >> (right & 31);
-        size |= (v ^ (v >> 31)) as u32;
-        *y = v;
-        keep_rolled();
+    if right < 0 {
+        for (y, &row) in y.iter_mut().zip(scales) {
+            *y = mul_w(mul_w(*y << (up & 31), row), scale) << (right.unsigned_abs() & 31);
+            size |= (*y ^ (*y >> 31)) as u32;
+        }
+        return size;
     }
+    let right = right as u32 & 31;
+    each_of_two(y, scales, |y, row| {
+        *y = round_shift(mul_w(mul_w(*y << (up & 31), row), scale), right);
+        size |= (*y ^ (*y >> 31)) as u32;
+    });
     size
 }

@@ -6,9 +6,25 @@
 //! of their own because the compiler spills more registers where they are inlined.
 
 use super::rows::rows;
+#[cfg(thumbformer_kernel = "portable")]
+use crate::format::Layout;
+
+#[cfg(thumbformer_kernel = "portable")]
+pub use super::attention::{arrange_pair, product_pair, scores, scores_pair, softmax, softmax_pair};
+#[cfg(thumbformer_kernel = "portable")]
+pub use super::passes::{
+    activate_gated, add, magnitude, multiply, peak, rescale, rotate, round, scale, squares, store,
+};
 
 /// The kernels' name.
 pub const NAME: &str = "portable";
+
+/// The layout that is fastest with these kernels.
+#[cfg(thumbformer_kernel = "portable")]
+pub const LAYOUT: Layout = Layout::Rows;
+/// Whether two query heads that share keys and values are faster together.
+#[cfg(thumbformer_kernel = "portable")]
+pub const PAIRS: bool = false;
 
 /// The kernels read the natural order.
 pub fn arrange(_x: &mut [i16]) {}

@@ -2,12 +2,26 @@
 
 use super::columns::Columns;
 use super::offset_bytes::{Blocks, in_blocks};
-use crate::format::InputWidth;
+use crate::format::{InputWidth, Layout};
 use core::arch::naked_asm;
 
-pub use super::offset_bytes::{operand_len, prepare};
+#[cfg(feature = "selftest")]
+pub use super::offset_bytes::operand_len;
+pub use super::offset_bytes::prepare;
+pub use pair::product_pair;
+
+pub use super::attention::{arrange_pair, scores, scores_pair, softmax, softmax_pair};
+pub use super::passes::{
+    activate_gated, add, magnitude, multiply, peak, rescale, rotate, round, scale, squares, store,
+};
+
 /// The kernels' name.
 pub const NAME: &str = "rv32m";
+
+/// The layout that is fastest with these kernels.
+pub const LAYOUT: Layout = Layout::Bytes;
+/// Whether two query heads that share keys and values are faster together.
+pub const PAIRS: bool = true;
 
 /// The kernels read the natural order.
 pub fn arrange(_x: &mut [i16]) {}
@@ -64,6 +78,8 @@ macro_rules! arch {
         ".option arch, +m"
     };
 }
+
+mod pair;
 
 /// One instruction for each of four registers or pairs of them.
 #[rustfmt::skip]

@@ -67,7 +67,31 @@ pub struct Failure {
     pub found: i32,
 }
 
+/// xorshift32 (Marsaglia 2003).
+pub struct Random(pub u32);
+
+impl Random {
+    /// Any number but 0.
+    pub fn next(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u32) -> u32 {
+        ((u64::from(self.next()) * u64::from(end)) >> 32) as u32
+    }
+
+    /// A number within `-bound..=bound`.
+    pub fn within(&mut self, bound: i32) -> i32 {
+        self.below(2 * bound as u32 + 1) as i32 - bound
+    }
+}
+
 /// Runs the suite on every kernel that this target can run; returns the number of products compared.
+#[inline(never)]
 pub fn selftest() -> Result<u32, Failure> {
     let mut cases = tile_suite::run()?;
     for kernel in KERNELS {
@@ -222,6 +246,7 @@ impl Kernel {
 }
 
 /// Runs the suite on one kernel.
+#[inline(never)]
 fn check(kernel: &Kernel) -> Result<u32, Failure> {
     let mut cases = 0;
     let mut bench =

@@ -212,6 +212,7 @@ impl Kernel {
 }
 
 /// Runs this part of the suite on every kernel that this target can run; returns the number of products compared.
+#[inline(never)]
 pub fn run() -> Result<u32, Failure> {
     let mut cases = 0;
     for kernel in KERNELS {

@@ -3,9 +3,25 @@
 //! One row at a time is the loop that it vectorises best.
 
 use super::rows::rows;
+#[cfg(thumbformer_kernel = "vector")]
+use crate::format::Layout;
+
+#[cfg(thumbformer_kernel = "vector")]
+pub use super::attention::{arrange_pair, product_pair, scores, scores_pair, softmax, softmax_pair};
+#[cfg(thumbformer_kernel = "vector")]
+pub use super::passes::{
+    activate_gated, add, magnitude, multiply, peak, rescale, rotate, round, scale, squares, store,
+};
 
 /// The kernels' name.
 pub const NAME: &str = "vector";
+
+/// The layout that is fastest with these kernels.
+#[cfg(thumbformer_kernel = "vector")]
+pub const LAYOUT: Layout = Layout::Rows;
+/// Whether two query heads that share keys and values are faster together.
+#[cfg(thumbformer_kernel = "vector")]
+pub const PAIRS: bool = true;
 
 /// The kernels read the natural order.
 pub fn arrange(_x: &mut [i16]) {}

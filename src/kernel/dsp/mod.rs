@@ -8,6 +8,8 @@
 //! one, and there are no loops for the rest. Where the first round begins is a word of the frame, among those that one
 //! LDM brings back at the start of each block of rows, into pc.
 
+use crate::format::Layout;
+
 mod pair;
 mod passes;
 mod rescale;
@@ -26,10 +28,17 @@ pub use softmax::{softmax, softmax_pair};
 pub use strided::{arrange, matvec_strided};
 #[cfg(feature = "selftest")]
 pub use suite::check;
-pub use tiles::{operand_len, prepare, prepare_scaled, tiles};
+#[cfg(feature = "selftest")]
+pub use tiles::operand_len;
+pub use tiles::{prepare, prepare_scaled, tiles};
 
 /// The kernels' name.
 pub const NAME: &str = "armv7em-dsp";
+
+/// The layout that is fastest with these kernels.
+pub const LAYOUT: Layout = Layout::Halves;
+/// Whether two query heads that share keys and values are faster together.
+pub const PAIRS: bool = true;
 
 /// A number in every byte, as a sum: what is added to a byte to keep it positive may be negative.
 const fn in_every_byte(number: u32) -> u32 {

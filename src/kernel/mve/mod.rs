@@ -4,6 +4,8 @@
 //! vector of results is a matter of a table, a gathering load reads the entries; shifts by a register or by a vector go to
 //! the left or, rounded where they are VRSHL, to the right.
 
+use crate::format::Layout;
+
 mod attention;
 mod gate;
 mod long;
@@ -20,5 +22,13 @@ pub use rows::{arrange, matvec_strided};
 #[cfg(feature = "selftest")]
 pub use suite::check;
 
+pub use super::attention::{arrange_pair, product_pair, scores_pair, softmax_pair};
+pub use super::passes::{add, magnitude, multiply, squares, store};
+
 /// The kernels' name.
 pub const NAME: &str = "armv81m-mve";
+
+/// The layout that is fastest with these kernels.
+pub const LAYOUT: Layout = Layout::Rows;
+/// Whether two query heads that share keys and values are faster together.
+pub const PAIRS: bool = false;
