@@ -4,7 +4,7 @@
 //! (GPTQ: Frantar et al. 2022). With `H` the second moments of the inputs over a text, the error of a row's
 //! products is `e H e`. Of `H = (I + U) D (I + U)^T`, `U` strictly upper triangular, that is the sum of
 //! `D[k] (e[k] + sum over j < k of e[j] U[j][k])^2`, so that column after column is rounded to what makes its
-//! own term least (the form of Chee et al. 2023, section 3.1). All of it is plain f64 arithmetic in a fixed
+//! own term least (the form of Chee et al. 2023). All of it is plain f64 arithmetic in a fixed
 //! order (docs/decisions/008).
 
 use super::calibrate::windows;

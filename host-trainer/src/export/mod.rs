@@ -127,9 +127,11 @@ pub fn export(
         Ok(file)
     };
 
-    (options.progress)("writing a text to round by");
     let nearest = rounded(&|spec, weights| Matrix::round(weights, spec.cols))?;
-    let text = calibrate::lengthen(&calibration, &file(&nearest, &|_| InputWidth::A16, Target::Any)?)?;
+    // A model that no file can hold is refused before any progress is told.
+    let nearest = file(&nearest, &|_| InputWidth::A16, Target::Any)?;
+    (options.progress)("reading or writing a text to round by");
+    let text = calibrate::lengthen(&calibration, &nearest)?;
     (options.progress)(&format!("rounding by the inputs of {} tokens", text.len()));
     let inputs = compensate::Inputs::observe(&model, &norms, &text)?;
     let parts = rounded(&|spec, weights| inputs.round(&model, spec, weights))?;

@@ -88,7 +88,8 @@ impl Model {
         self.logits(tokens, Observer::none())
     }
 
-    /// [`forward`](Self::forward), telling `observe` each tensor by name as it is made, row-major:
+    /// [`forward`](Self::forward) with products that are the same on every processor (the last digits differ from
+    /// those of `forward`), telling `observe` each tensor by name as it is made, row-major:
     ///
     /// - `tok_embeddings` `[t, dim]`: the residual stream at the start, positions included;
     /// - for each layer N, under `layers.N.`: `attention_norm`, `attention.wq`, `attention.wk`,
