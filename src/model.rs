@@ -1,9 +1,10 @@
 //! A model in flash: configuration, weights and tokenizer, read in place.
 
 use crate::format::{
-    Config, Dtype, FormatError, Header, InputWidth, Layout, Tensor, TensorKind, crc32, header, part, read_u16,
+    Config, Dtype, FormatError, Header, InputWidth, Layout, Tensor, TensorKind, crc32, header, nibbles, part,
+    read_u16,
 };
-use crate::kernel::Weights;
+use crate::kernel::{Nibbles, Weights};
 use crate::linear::Linear;
 use crate::norm::Norm;
 use crate::shift::shift;
@@ -200,8 +201,7 @@ impl<'m> Model<'m> {
         let scale = i32::from(read_u16(self.file, t.scales + 2 * row).unwrap_or(0) as i16);
         let s = -(i32::from(t.exponent) + self.frac());
         for (column, h) in hidden.iter_mut().enumerate() {
-            let byte = data.get(t.layout.place(t.spec.cols, row, column)).copied().unwrap_or(0);
-            *h = h.saturating_add(shift(i32::from(t.layout.decode(byte, column)) * scale, s));
+            *h = h.saturating_add(shift(t.weight(data, row, column) * scale, s));
         }
     }
 
@@ -211,6 +211,13 @@ impl<'m> Model<'m> {
             Layout::Rows => Weights::Rows(self.elements(t.data, t.data_len())),
             Layout::Bytes => Weights::Bytes(self.elements(t.data, t.data_len())),
             Layout::Halves => Weights::Halves(self.elements(t.data, t.data_len())),
+            Layout::Nibbles => {
+                let tiles = nibbles::tiles_len(t.spec.rows, t.spec.cols);
+                Weights::Nibbles(Nibbles {
+                    tiles: self.elements(t.data, tiles),
+                    factors: self.elements(t.data + tiles, t.data_len() - tiles),
+                })
+            }
         }
     }
 }

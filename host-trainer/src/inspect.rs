@@ -148,8 +148,9 @@ fn row(config: &Config, tensor: &Tensor, file: usize) -> TensorRow {
         shape: [spec.rows, spec.cols],
         dtype: match tensor.dtype {
             Dtype::Folded => "folded",
-            Dtype::I8 if is_shared(config, tensor) => "(embedding)",
+            Dtype::I8 | Dtype::I4 if is_shared(config, tensor) => "(embedding)",
             Dtype::I8 => "int8 rows",
+            Dtype::I4 => "int4 rows",
             Dtype::I16 => "int16",
         }
         .to_owned(),

@@ -7,12 +7,14 @@ mod auto;
 mod calibrate;
 mod equalize;
 mod fold;
+mod int4;
 mod quantize;
 mod smooth;
 mod target;
 
 pub use auto::{Group, Widths};
 pub use calibrate::Peaks;
+pub use int4::Weights;
 pub use target::Target;
 
 use crate::model::Model;
@@ -35,6 +37,8 @@ pub enum Input {
 pub struct Options {
     /// The widths of the matrices' inputs.
     pub input: Input,
+    /// The types of the matrices' weights.
+    pub weights: Weights,
     /// The core that matrices are packed for.
     pub target: Target,
     /// Whether channels are smoothed before rounding.
@@ -53,6 +57,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             input: Input::Auto,
+            weights: Weights::Int8,
             target: Target::Any,
             smooth: true,
             fold_gains: false,
@@ -109,7 +114,8 @@ pub fn export(
 
     let norms = fold::Norms::new(&model, options.fold_gains);
     let specs = || config.tensors();
-    let parts = specs().map(|spec| round(&model, &norms, spec, frac)).collect::<Result<Vec<_>>>()?;
+    let parts =
+        specs().map(|spec| round(&model, &norms, spec, options.weights, frac)).collect::<Result<Vec<_>>>()?;
     let metadata = lines(metadata)?;
     let epsilon = quantize::mantissa_and_exponent(model.config().norm_eps);
     let file = |input: &dyn Fn(TensorKind) -> InputWidth, target: Target| {
@@ -144,9 +150,12 @@ fn emit(mut emitter: Emitter<'_>, parts: &[Part]) -> Result<()> {
         match part {
             Part::Folded => {}
             Part::Values { values, .. } => write(emitter.data(index)?, values, |v| v.to_le_bytes()),
-            Part::Matrix { matrix, bias } => {
+            Part::Matrix { matrix, factors, bias } => {
                 // A tied head has the data of the embedding, which are written already.
                 emitter.weights(index, &matrix.weights)?;
+                if let Some(factors) = factors {
+                    emitter.factors(index, factors)?;
+                }
                 write(emitter.scales(index)?, &matrix.scales, |v| v.to_le_bytes());
                 write(emitter.bias(index)?, bias.as_deref().unwrap_or_default(), |v| v.to_le_bytes());
             }
@@ -159,22 +168,41 @@ fn emit(mut emitter: Emitter<'_>, parts: &[Part]) -> Result<()> {
 /// A tensor, rounded.
 enum Part {
     Folded,
-    Values { values: Vec<i16>, exponent: i8 },
-    Matrix { matrix: Matrix, bias: Option<Vec<i32>> },
+    Values {
+        values: Vec<i16>,
+        exponent: i8,
+    },
+    /// int4 where there are factors of groups, else int8.
+    Matrix {
+        matrix: Matrix,
+        factors: Option<Vec<u8>>,
+        bias: Option<Vec<i32>>,
+    },
 }
 
 impl Part {
+    /// `layout` is that of int8.
     fn plan(&self, input: InputWidth, layout: Layout) -> TensorPlan {
         let (dtype, exponent, bias) = match self {
             Self::Folded => (Dtype::Folded, 0, false),
             Self::Values { exponent, .. } => (Dtype::I16, *exponent, false),
-            Self::Matrix { matrix, bias } => (Dtype::I8, matrix.exponent, bias.is_some()),
+            Self::Matrix { matrix, factors, bias } => {
+                let dtype = if factors.is_some() { Dtype::I4 } else { Dtype::I8 };
+                (dtype, matrix.exponent, bias.is_some())
+            }
         };
+        let layout = if dtype == Dtype::I4 { Layout::Nibbles } else { layout };
         TensorPlan { dtype, layout, input, exponent, bias }
     }
 }
 
-fn round(model: &Model, norms: &fold::Norms<'_>, spec: TensorSpec, frac: u8) -> Result<Part> {
+fn round(
+    model: &Model,
+    norms: &fold::Norms<'_>,
+    spec: TensorSpec,
+    weights: Weights,
+    frac: u8,
+) -> Result<Part> {
     let name = tensor_name(spec);
     let tensor =
         |name: &str| model.params().get(name).with_context(|| format!("the model has no tensor {name}"));
@@ -192,16 +220,22 @@ fn round(model: &Model, norms: &fold::Norms<'_>, spec: TensorSpec, frac: u8) -> 
         },
         TensorKind::Embedding | TensorKind::PositionEmbedding => {
             let values = &tensor(&name)?[..spec.rows * spec.cols];
-            Part::Matrix { matrix: Matrix::round(values, spec.cols), bias: None }
+            Part::Matrix { matrix: Matrix::round(values, spec.cols), factors: None, bias: None }
         }
         _ => {
             let config = &model.config().config;
             let tied = spec.kind == TensorKind::Head && config.tied;
             let name = if tied { tensor_name(config.spec(TensorKind::Embedding, 0)) } else { name };
             let bias = model.params().get(&name.replace(".weight", ".bias"));
-            let (weights, bias) = norms.apply(spec, tensor(&name)?, bias);
-            let matrix = Matrix::round(&weights, spec.cols);
-            Part::Matrix { matrix, bias: bias.map(|bias| rounded_bias(&bias, frac)) }
+            let (values, bias) = norms.apply(spec, tensor(&name)?, bias);
+            let (matrix, factors) = match weights.are_int4(spec.kind) {
+                false => (Matrix::round(&values, spec.cols), None),
+                true => {
+                    let (matrix, factors) = int4::round(&values, spec.cols);
+                    (matrix, Some(factors))
+                }
+            };
+            Part::Matrix { matrix, factors, bias: bias.map(|bias| rounded_bias(&bias, frac)) }
         }
     })
 }

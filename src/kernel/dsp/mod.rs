@@ -8,6 +8,7 @@
 //! one, and there are no loops for the rest. Where the first round begins is a word of the frame, among those that one
 //! LDM brings back at the start of each block of rows, into pc.
 
+pub mod int4;
 mod pair;
 mod passes;
 mod rescale;
