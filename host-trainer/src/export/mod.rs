@@ -45,7 +45,7 @@ pub struct Options {
     pub smooth: bool,
     /// Whether norms' gains go into the matrices that read them, where that is exact.
     pub fold_gains: bool,
-    /// Whether channels of the keys are equalised before rounding.
+    /// Whether channels of the keys are equalised before rounding to int8.
     pub equalize: bool,
     /// Bits that the residual stream can grow beyond the largest value seen in the calibration text.
     pub headroom: u32,
@@ -97,7 +97,8 @@ pub fn export(
     if options.smooth {
         smooth::smooth(&mut model, calibrate::excerpt(&calibration), options.fold_gains)?;
     }
-    if options.equalize {
+    // What keys gain, four bits of queries' weights lose many times over.
+    if options.equalize && options.weights == Weights::Int8 {
         equalize::equalize(&mut model, calibrate::excerpt(&calibration))?;
     }
     let peaks = calibrate::observe(&model, &calibration)?;
