@@ -48,7 +48,8 @@ fn four_bits_in_the_blocks_and_logits_near_those_of_eight() {
         let (eight, four) = (logits(&eight), logits(&four));
         let difference = size(eight.iter().zip(&four).map(|(a, b)| a - b));
         let share = difference / size(eight.iter().copied());
-        assert!(share > 0.0 && share < 0.15, "{width:?}: off by {share} of the logits' size");
+        // Each matrix adds about a tenth; a weight or a factor at a wrong place would make it about 1.
+        assert!(share > 0.0 && share < 0.25, "{width:?}: off by {share} of the logits' size");
     }
 }
 
