@@ -247,6 +247,16 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
+fn int4_has_its_own_layout() {
+    let kind = TensorKind::Wq;
+    let entry = header::LEN + LLAMA.index_of(kind, 0) * Tensor::ENTRY;
+    let refused = Err(FormatError::BadTensor { kind, layer: 0, field: "layout" });
+    for (dtype, layout) in [(3, 0), (3, 1), (3, 2), (1, 3), (1, 4)] {
+        assert_eq!(spoiled(entry + 2, &[dtype, layout]), refused, "type {dtype}, layout {layout}");
+    }
+}
+
+#[test]
 fn what_only_reading_everything_finds_is_named() {
     let mut file = model_file(LLAMA, 5);
     let stated = file.model().header().crc;
