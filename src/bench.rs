@@ -153,7 +153,8 @@ impl Memory {
         let Self { weights, scales, sums, vector, operand, next } = self;
         let words = &weights[..rows * columns / 4];
         let weights = match LAYOUT {
-            Layout::Rows => Weights::Rows(bytes(words)),
+            // No core is fastest with int4.
+            Layout::Rows | Layout::Nibbles => Weights::Rows(bytes(words)),
             Layout::Bytes => Weights::Bytes(words),
             Layout::Halves => Weights::Halves(words),
         };

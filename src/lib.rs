@@ -1,6 +1,6 @@
 //! Transformers on microcontrollers: no heap, no floating point, the same bits on every machine.
 //!
-//! A host command trains a decoder (or imports one), rounds it to int8 and writes a `.thumb` file; this crate
+//! A host command trains a decoder (or imports one), rounds it to int8 or int4 and writes a `.thumb` file; this crate
 //! runs it on Cortex-M and RISC-V, straight from flash, in memory whose size is known while rustc runs.
 //!
 //! ```
@@ -35,7 +35,7 @@
 //!
 //! [`Tokenizer`] makes tokens of text. [`Session::prefill`] sends each through the model: `block.rs` has the
 //! way from embedding to logits, to be read from top to bottom; each layer reads the residual stream through
-//! a norm (`norm.rs`), multiplies int8 matrices (`linear.rs`) and adds its result; `attention.rs` looks back
+//! a norm (`norm.rs`), multiplies int8 or int4 matrices (`linear.rs`) and adds its result; `attention.rs` looks back
 //! through the cache (`cache.rs`). [`Sampler`] draws a token from the [`Logits`]; [`Utf8Stream`] puts its bytes
 //! together to text. [`format`](mod@format) describes the file, [`kernel`] has the inner loops, chosen for the
 //! processor while the crate is built.

@@ -1,4 +1,4 @@
-//! A matrix of int8 weights with a scale per row, times a vector.
+//! A matrix of int8 or int4 weights with a scale per row, times a vector.
 
 use crate::format::InputWidth;
 use crate::kernel::{self, Input, Weights};
@@ -8,7 +8,7 @@ use crate::vector::Scale;
 /// A matrix `[rows, columns]` in flash.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear<'m> {
-    /// int8 in one of the layouts.
+    /// int8 in one of its layouts, or int4.
     pub weights: Weights<'m>,
     /// The scale of each row, a positive integer times `2^exponent`.
     pub scales: &'m [i16],

@@ -1,9 +1,10 @@
 //! A model in flash: configuration, weights and tokenizer, read in place.
 
 use crate::format::{
-    Config, Dtype, FormatError, Header, InputWidth, Layout, Tensor, TensorKind, crc32, header, part, read_u16,
+    Config, Dtype, FormatError, Header, InputWidth, Layout, Tensor, TensorKind, crc32, header, nibbles, part,
+    read_u16,
 };
-use crate::kernel::Weights;
+use crate::kernel::{Nibbles, Weights};
 use crate::linear::Linear;
 use crate::norm::Norm;
 use crate::shift::shift;
@@ -111,12 +112,14 @@ impl<'m> Model<'m> {
         self.header.tensor(self.file, index)
     }
 
-    /// Whether every matrix that vectors are multiplied by lies in this order. Where that is not
-    /// [`kernel::LAYOUT`](crate::kernel::LAYOUT), the numbers are the same, and computed more slowly.
+    /// Whether every int8 matrix that vectors are multiplied by lies in this order. Where that is not
+    /// [`kernel::LAYOUT`](crate::kernel::LAYOUT), the numbers are the same, and computed more slowly. (int4 has one layout
+    /// for all cores.)
     pub const fn is_packed_as(&self, layout: Layout) -> bool {
         let mut index = 0;
         while let Ok(tensor) = self.tensor(index) {
-            if tensor.spec.kind.is_matrix() && tensor.layout as u8 != layout as u8 {
+            let int8 = tensor.spec.kind.is_matrix() && matches!(tensor.dtype, Dtype::I8);
+            if int8 && tensor.layout as u8 != layout as u8 {
                 return false;
             }
             index += 1;
@@ -212,9 +215,16 @@ impl<'m> Model<'m> {
         };
         let scale = i32::from(read_u16(self.file, t.scales + 2 * row).unwrap_or(0) as i16);
         let s = -(i32::from(t.exponent) + self.frac());
+        let data = part(self.file, t.data, t.data_len());
+        if matches!(t.dtype, Dtype::I4) {
+            for (column, h) in hidden.iter_mut().enumerate() {
+                *h = h.saturating_add(shift(t.weight(data, row, column) * scale, s));
+            }
+            return;
+        }
         let first = t.layout.place(t.spec.cols, row, 0);
         let step = t.layout.place(t.spec.cols, row, 4) - first;
-        let row = part(self.file, t.data, t.data_len()).get(first..).unwrap_or_default();
+        let row = data.get(first..).unwrap_or_default();
         for (hidden, bytes) in hidden.chunks_mut(4).zip(row.chunks(step.max(1))) {
             for (column, (h, &byte)) in hidden.iter_mut().zip(bytes).enumerate() {
                 *h = h.saturating_add(shift(i32::from(t.layout.decode(byte, column)) * scale, s));
@@ -230,6 +240,13 @@ impl<'m> Model<'m> {
             Layout::Rows => Weights::Rows(self.elements(t.data, len)),
             Layout::Bytes => Weights::Bytes(self.elements(t.data, len)),
             Layout::Halves => Weights::Halves(self.elements(t.data, len)),
+            Layout::Nibbles => {
+                let tiles = nibbles::tiles_len(t.spec.rows, t.spec.cols);
+                Weights::Nibbles(Nibbles {
+                    tiles: self.elements(t.data, tiles),
+                    factors: self.elements(t.data + tiles, t.data_len() - tiles),
+                })
+            }
         }
     }
 }

@@ -37,12 +37,14 @@ fn plan(spec: TensorSpec, random: &mut impl FnMut() -> u8) -> TensorPlan {
         TensorKind::RopeTable => Dtype::I16,
         _ if norm && random() & 1 == 0 => Dtype::Folded,
         _ if norm => Dtype::I16,
+        _ if random() & 1 == 0 => Dtype::I4,
         _ => Dtype::I8,
     };
     let input = if random() & 1 == 0 { InputWidth::A8 } else { InputWidth::A16 };
     let layout = match (dtype, random() % 3) {
         (Dtype::I8, 1) => Layout::Bytes,
         (Dtype::I8, 2) => Layout::Halves,
+        (Dtype::I4, _) => Layout::Nibbles,
         _ => Layout::Rows,
     };
     TensorPlan { dtype, layout, input, exponent: random() as i8, bias: matrix && random() & 1 == 0 }
@@ -52,9 +54,9 @@ fn plans(config: &Config, random: &mut impl FnMut() -> u8) -> Vec<TensorPlan> {
     let mut plans: Vec<_> = config.tensors().map(|spec| plan(spec, random)).collect();
     for (i, spec) in config.tensors().enumerate() {
         let first = plans[config.index_of(spec.kind.first_reader(), spec.layer)];
-        (plans[i].input, plans[i].layout) = (first.input, first.layout);
+        (plans[i].input, plans[i].layout, plans[i].dtype) = (first.input, first.layout, first.dtype);
         if config.tied && spec.kind == TensorKind::Head {
-            plans[i].layout = plans[0].layout;
+            (plans[i].layout, plans[i].dtype) = (plans[0].layout, plans[0].dtype);
         }
     }
     plans
@@ -249,6 +251,16 @@ fn what_is_wrong_is_named() {
     let tokenizer = header::LEN + LLAMA.n_tensors() * Tensor::ENTRY;
     assert_eq!(spoiled(tokenizer, &[7]), Err(FormatError::UnknownTokenizer { kind: 7 }));
     assert_eq!(spoiled(tokenizer + 1, &[7]), Err(FormatError::BadTokenizer));
+}
+
+#[test]
+fn int4_has_its_own_layout() {
+    let kind = TensorKind::Wq;
+    let entry = header::LEN + LLAMA.index_of(kind, 0) * Tensor::ENTRY;
+    let refused = Err(FormatError::BadTensor { kind, layer: 0, field: "layout" });
+    for (dtype, layout) in [(3, 0), (3, 1), (3, 2), (1, 3), (1, 4)] {
+        assert_eq!(spoiled(entry + 2, &[dtype, layout]), refused, "type {dtype}, layout {layout}");
+    }
 }
 
 #[test]

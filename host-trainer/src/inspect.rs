@@ -151,12 +151,14 @@ fn row(config: &Config, tensor: &Tensor, file: usize) -> TensorRow {
         shape: [spec.rows, spec.cols],
         dtype: match tensor.dtype {
             Dtype::Folded => "folded",
-            Dtype::I8 if is_shared(config, tensor) => "(embedding)",
+            Dtype::I8 | Dtype::I4 if is_shared(config, tensor) => "(embedding)",
             Dtype::I8 => match tensor.layout {
                 Layout::Rows => "int8 rows",
                 Layout::Bytes => "int8 bytes",
                 Layout::Halves => "int8 halves",
+                Layout::Nibbles => "int8",
             },
+            Dtype::I4 => "int4",
             Dtype::I16 => "int16",
         }
         .to_owned(),

@@ -21,5 +21,8 @@ fn the_small_model_is_exported_from_its_checkpoint() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let same = fs::read(exported).unwrap() == fs::read(models.join("book.thumb")).unwrap();
-    assert!(same, "firmware/models/book.thumb is not what the checkpoint gives; `cargo xtask bless` writes it");
+    assert!(
+        same,
+        "firmware/models/book.thumb is not what the checkpoint gives; `cargo xtask bless` writes it"
+    );
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::Difference;
 use host_trainer::device::{Memory, ModelFile};
-use host_trainer::export::{Input, Options, Target, export};
+use host_trainer::export::{Input, Options, Target, Weights, export};
 use host_trainer::model::{Model, ModelConfig};
 use host_trainer::tokenizer::section;
 use thumbformer::format::{InputWidth, tokenizer::TokenizerKind};
@@ -45,6 +45,7 @@ fn compare(model: &Model, options: &Options) -> Difference {
 
 const A16: Options = Options {
     input: Input::All(InputWidth::A16),
+    weights: Weights::Int8,
     target: Target::Any,
     fold_gains: false,
     equalize: true,

@@ -1,7 +1,10 @@
 //! Writes a model file into memory that the caller gives.
 
 use super::header::{self, Header, Section};
-use super::{Config, Dtype, FormatError, InputWidth, Layout, Tensor, TensorKind, align, crc32};
+use super::{
+    Config, Dtype, FormatError, InputWidth, Layout, Tensor, TensorKind, align, crc32,
+    nibbles::{self, Nibble},
+};
 
 /// What the writer decides about a tensor; its kind and shape follow from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +35,7 @@ impl<'a> Emitter<'a> {
     pub fn file_len(config: &Config, plans: &[TensorPlan], tokenizer: usize, metadata: usize) -> usize {
         let mut end = data_start(config, tokenizer, metadata);
         for (i, plan) in plans.iter().enumerate() {
-            place(config, i, plan, &mut end, (0, 0, Layout::Rows));
+            place(config, i, plan, &mut end, None);
         }
         end
     }
@@ -75,12 +78,12 @@ impl<'a> Emitter<'a> {
         let (head, rest) = file.split_first_chunk_mut().ok_or(FormatError::Truncated { need, have: 0 })?;
         header.emit(head);
         let mut end = data_start(&config, tokenizer.len, metadata.len);
-        let mut embedding = (0, 0, Layout::Rows);
+        let mut embedding = None;
         let (entries, _) = rest.as_chunks_mut::<{ Tensor::ENTRY }>();
         for (i, (plan, entry)) in plans.iter().zip(entries).enumerate() {
             let tensor = place(&config, i, plan, &mut end, embedding);
             if i == 0 {
-                embedding = (tensor.data, tensor.scales, tensor.layout);
+                embedding = Some(tensor);
             }
             tensor.emit(entry);
         }
@@ -92,13 +95,22 @@ impl<'a> Emitter<'a> {
         self.header.tensor(self.file, index)
     }
 
-    /// Writes int8 tensor `index` in its layout: `weights` are its rows, one after the other.
+    /// Writes int8 or int4 tensor `index` in its layout: `weights` are its rows, one after the other.
     ///
     /// # Errors
     /// There is no such tensor.
     pub fn weights(&mut self, index: usize, weights: &[i8]) -> Result<(), FormatError> {
-        let Tensor { spec, layout, .. } = self.tensor(index)?;
+        let Tensor { spec, layout, dtype, .. } = self.tensor(index)?;
         let data = self.data(index)?;
+        if dtype == Dtype::I4 {
+            let tiles = nibbles::tiles_len(spec.rows, spec.cols);
+            data.iter_mut().take(tiles).for_each(|byte| *byte = 17 * nibbles::encode(0));
+            for (place, &weight) in weights.iter().enumerate() {
+                let (row, column) = (place / spec.cols, place % spec.cols);
+                Nibble::weight(spec.cols, row, column).set(data, nibbles::encode(weight));
+            }
+            return Ok(());
+        }
         // Padding is a weight of 0, too.
         for column in 0..align(spec.cols) {
             for row in 0..spec.rows.next_multiple_of(4) {
@@ -109,6 +121,19 @@ impl<'a> Emitter<'a> {
                     *byte = layout.encode(weight.copied().unwrap_or(0), column);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Writes the factors of the groups of int4 tensor `index`: `factors` are its rows, one after the other.
+    ///
+    /// # Errors
+    /// There is no such tensor.
+    pub fn factors(&mut self, index: usize, factors: &[u8]) -> Result<(), FormatError> {
+        let spec = self.tensor(index)?.spec;
+        let (data, groups) = (self.data(index)?, nibbles::groups(spec.cols));
+        for (place, &factor) in factors.iter().enumerate() {
+            Nibble::factor(spec.rows, spec.cols, place / groups, place % groups).set(data, factor);
         }
         Ok(())
     }
@@ -165,14 +190,14 @@ fn data_start(config: &Config, tokenizer: usize, metadata: usize) -> usize {
     align(directory_end + align(tokenizer) + metadata)
 }
 
-/// Gives tensor `index` its place at `end` and moves `end` behind it. `embedding` is where the data and
-/// the scales of the embedding are, and its layout.
+/// Gives tensor `index` its place at `end` and moves `end` behind it. A tied head has the data and the
+/// scales of the `embedding`, and so its type and its layout.
 fn place(
     config: &Config,
     index: usize,
     plan: &TensorPlan,
     end: &mut usize,
-    embedding: (usize, usize, Layout),
+    embedding: Option<Tensor>,
 ) -> Tensor {
     let spec = config.tensor(index);
     let mut tensor = Tensor {
@@ -191,7 +216,9 @@ fn place(
         if len == 0 { 0 } else { at }
     };
     if config.tied && matches!(spec.kind, TensorKind::Head) {
-        (tensor.data, tensor.scales, tensor.layout) = embedding;
+        if let Some(Tensor { dtype, layout, data, scales, .. }) = embedding {
+            tensor = Tensor { dtype, layout, data, scales, ..tensor };
+        }
     } else {
         tensor.data = take(tensor.data_len());
         tensor.scales = take(tensor.scales_len());

@@ -25,6 +25,7 @@ mod document;
 mod emit;
 mod error;
 pub mod header;
+pub mod nibbles;
 mod tensor;
 pub mod tokenizer;
 

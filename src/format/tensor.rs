@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{Config, FormatError, Positions, align};
+use super::{Config, FormatError, Positions, align, nibbles, nibbles::Nibble};
 
 /// What a tensor is for. Matrices are `[rows = outputs, columns = inputs]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub enum Dtype {
     I8 = 1,
     /// int16 values times `2^exponent`.
     I16 = 2,
+    /// int4 weights with a scale per row as for int8, and a factor of 0 to 15 for each [group](nibbles) of columns:
+    /// `weight * factor` is what int8 has as a weight.
+    I4 = 3,
 }
 
 /// The order of a matrix in memory. The numbers of a matrix are the same in each, and every machine computes the same
@@ -68,6 +71,8 @@ pub enum Layout {
     /// Tiles in which even columns are `weight + 128` and odd columns signed, for the DSP extension: pairs of bytes
     /// are the numbers `256 * odd + (even + 128)`.
     Halves = 2,
+    /// Tiles of [`nibbles`], the layout of int4.
+    Nibbles = 3,
 }
 
 impl Layout {
@@ -76,13 +81,14 @@ impl Layout {
         match self {
             Self::Rows => rows * align(cols),
             Self::Bytes | Self::Halves => align(rows) * align(cols),
+            Self::Nibbles => nibbles::len(rows, cols),
         }
     }
 
-    /// The place of an element of a matrix with so many columns.
+    /// The place of an int8 element of a matrix with so many columns; a [`Nibble`] knows its own.
     pub const fn place(self, cols: usize, row: usize, column: usize) -> usize {
         match self {
-            Self::Rows => row * align(cols) + column,
+            Self::Rows | Self::Nibbles => row * align(cols) + column,
             Self::Bytes | Self::Halves => {
                 row / 4 * 4 * align(cols) + column / 4 * 16 + row % 4 * 4 + column % 4
             }
@@ -94,7 +100,7 @@ impl Layout {
         match self {
             Self::Bytes => 128,
             Self::Halves if column.is_multiple_of(2) => 128,
-            Self::Rows | Self::Halves => 0,
+            Self::Rows | Self::Halves | Self::Nibbles => 0,
         }
     }
 
@@ -249,7 +255,7 @@ pub struct Tensor {
     pub layout: Layout,
     /// The width of the input vector, for matrices.
     pub input: InputWidth,
-    /// The power of two that the values (I16) or row scales (I8) are relative to.
+    /// The power of two that the values (I16) or row scales (I8, I4) are relative to.
     pub exponent: i8,
     /// Where the elements are.
     pub data: usize,
@@ -266,9 +272,9 @@ pub(super) mod field {
         KIND: "u8" = 0..1;
         /// Its block; 0 for tensors outside of the blocks.
         LAYER: "u8" = 1..2;
-        /// 0: no data (a gain that is folded), 1: int8 with a scale per row, 2: int16.
+        /// 0: no data (a gain that is folded), 1: int8 with a scale per row, 2: int16, 3: int4 with factors and a scale per row.
         DTYPE: "u8" = 2..3;
-        /// 0: rows, 1: tiles of bytes, 2: tiles of halves, see below; the same for all that read one vector.
+        /// 0: rows, 1: tiles of bytes, 2: tiles of halves, 3: tiles of nibbles, see below; the same for all that read one vector.
         LAYOUT: "u8" = 3..4;
         /// Bits of the elements that a matrix reads: 8 or 16; the same for all that read one vector.
         INPUT: "u8" = 4..5;
@@ -295,7 +301,7 @@ impl Tensor {
     pub const fn data_len(&self) -> usize {
         match self.dtype {
             Dtype::Folded => 0,
-            Dtype::I8 => self.layout.len(self.spec.rows, self.spec.cols),
+            Dtype::I8 | Dtype::I4 => self.layout.len(self.spec.rows, self.spec.cols),
             Dtype::I16 => self.spec.rows * self.spec.cols * 2,
         }
     }
@@ -303,8 +309,24 @@ impl Tensor {
     /// Bytes of the row scales.
     pub const fn scales_len(&self) -> usize {
         match self.dtype {
-            Dtype::I8 => self.spec.rows * 2,
+            Dtype::I8 | Dtype::I4 => self.spec.rows * 2,
             Dtype::Folded | Dtype::I16 => 0,
+        }
+    }
+
+    /// A weight of a matrix whose elements are `data`: int8, or int4 times the factor of its group.
+    pub(crate) fn weight(&self, data: &[u8], row: usize, column: usize) -> i32 {
+        let TensorSpec { rows, cols, .. } = self.spec;
+        match self.dtype {
+            Dtype::I4 => {
+                let weight = nibbles::decode(Nibble::weight(cols, row, column).get(data));
+                let group = nibbles::group(cols, column);
+                i32::from(weight) * i32::from(Nibble::factor(rows, cols, row, group).get(data))
+            }
+            Dtype::I8 | Dtype::I16 | Dtype::Folded => {
+                let byte = data.get(self.layout.place(cols, row, column)).copied().unwrap_or(0);
+                i32::from(self.layout.decode(byte, column))
+            }
         }
     }
 
@@ -335,12 +357,12 @@ impl Tensor {
         }
         match entry[field::DTYPE.start] {
             0 if kind.is_norm() => {}
-            1 if !kind.is_norm() && !matches!(kind, TensorKind::RopeTable) => {}
+            1 | 3 if !kind.is_norm() && !matches!(kind, TensorKind::RopeTable) => {}
             2 if kind.is_norm() || matches!(kind, TensorKind::RopeTable) => {}
             _ => bad!("dtype"),
         }
         match (entry[field::LAYOUT.start], entry[field::DTYPE.start]) {
-            (0, _) | (1 | 2, 1) => {}
+            (0, 0..=2) | (1 | 2, 1) | (3, 3) => {}
             _ => bad!("layout"),
         }
         if !matches!(entry[field::INPUT.start], 8 | 16) {
@@ -385,12 +407,14 @@ impl Tensor {
             dtype: match entry[field::DTYPE.start] {
                 0 => Dtype::Folded,
                 1 => Dtype::I8,
-                _ => Dtype::I16,
+                2 => Dtype::I16,
+                _ => Dtype::I4,
             },
             layout: match entry[field::LAYOUT.start] {
                 0 => Layout::Rows,
                 1 => Layout::Bytes,
-                _ => Layout::Halves,
+                2 => Layout::Halves,
+                _ => Layout::Nibbles,
             },
             input: if entry[field::INPUT.start] == 8 { InputWidth::A8 } else { InputWidth::A16 },
             exponent: entry[field::EXPONENT.start] as i8,

@@ -21,6 +21,12 @@ mod columns;
 #[cfg(thumbformer_kernel = "dsp")]
 #[allow(unsafe_code)]
 mod dsp;
+mod int4;
+#[cfg(thumbformer_kernel = "armv6m")]
+#[allow(unsafe_code)]
+mod int4_armv6m;
+#[cfg(any(test, feature = "selftest"))]
+mod int4_suite;
 #[cfg(thumbformer_kernel = "mve")]
 #[allow(unsafe_code)]
 mod mve;
@@ -79,6 +85,13 @@ use portable_tiles::halves;
 #[cfg(not(thumbformer_kernel = "mve"))]
 use rows as row_matrix;
 
+#[cfg(thumbformer_kernel = "dsp")]
+use dsp::int4 as nibbles;
+#[cfg(not(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "dsp")))]
+use int4 as nibbles;
+#[cfg(thumbformer_kernel = "armv6m")]
+use int4_armv6m as nibbles;
+
 use crate::format::InputWidth;
 #[cfg(feature = "selftest")]
 pub use suite::Failure;
@@ -88,6 +101,7 @@ pub use chosen::{
     LAYOUT, PAIRS, activate_gated, add, arrange_pair, magnitude, multiply, peak, product_pair, rescale,
     rotate, round, scale, scores, scores_pair, softmax, softmax_pair, squares, store,
 };
+pub use int4::Nibbles;
 pub use passes::{BlockShift, Gate, Openings, activate};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
@@ -118,6 +132,8 @@ pub enum Weights<'m> {
     Bytes(&'m [u32]),
     /// [`Layout::Halves`](crate::format::Layout::Halves).
     Halves(&'m [u32]),
+    /// [`Layout::Nibbles`](crate::format::Layout::Nibbles).
+    Nibbles(Nibbles<'m>),
 }
 
 /// A vector in the form that the kernel for its matrices wants.
@@ -161,12 +177,13 @@ pub fn prepare<'a>(
         Weights::Rows(_) => row_matrix::prepare(vector, width, operand),
         Weights::Bytes(_) => bytes::prepare(vector, width, operand),
         Weights::Halves(_) => halves::prepare(vector, width, operand),
+        Weights::Nibbles(_) => nibbles::prepare(vector, width, operand),
     }
     Input { vector, operand, width }
 }
 
 /// Multiplies a matrix by a vector: `y[row]` becomes 2^k times the sum over `column` of
-/// `weight[row][column] * x[column]`, modulo 2^32; returns k: 0, or 8 for some kernels with 8-bit inputs and at most 512
+/// `weight[row][column] * x[column]` (for int4 also times the group's factor), modulo 2^32; returns k: 0, or 8 for some kernels with 8-bit inputs and at most 512
 /// columns.
 ///
 /// `x` comes from [`prepare`] for the layout of these weights. Where there are fewer whole rows (in tiles, blocks of four
@@ -180,6 +197,10 @@ pub fn product(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
         }
         Weights::Bytes(tiles) => bytes::tiles(tiles, columns, x.operand, x.width, y),
         Weights::Halves(tiles) => halves::tiles(tiles, columns, x.operand, x.width, y),
+        Weights::Nibbles(weights) => {
+            nibbles::product(weights, columns, x.operand, x.width, y);
+            0
+        }
     }
 }
 

@@ -41,3 +41,22 @@ pub fn tile_product(tiling: Tiling, tiles: &[u32], x: &[i16], row: usize) -> i32
     }
     sum as i32
 }
+
+/// One element of the product of an int4 matrix with `x` in its natural order, cut as above: each weight is the number of
+/// four bits minus 8, times the factor of its group.
+pub fn nibble_product(tiles: &[u32], factors: &[u16], x: &[i16], row: usize) -> i32 {
+    // Counted from the end: the last word is full, and the last group too, or the only one.
+    let columns = x.len().div_ceil(4) * 4;
+    let words = columns.div_ceil(8);
+    let groups = columns.div_ceil(32);
+    let mut sum: i64 = 0;
+    for (column, &input) in x.iter().enumerate() {
+        let from_end = columns - 1 - column;
+        let word = tiles[(row / 4 * words + words - 1 - from_end / 8) * 4 + row % 4];
+        let place = 7 - from_end % 8;
+        let weight = (word >> (place / 2 * 4 + place % 2 * 16) & 15) as i64 - 8;
+        let factor = factors[row / 4 * groups + groups - 1 - from_end / 32] >> (row % 4 * 4) & 15;
+        sum += weight * factor as i64 * input as i64;
+    }
+    sum as i32
+}

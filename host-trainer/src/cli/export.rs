@@ -2,13 +2,13 @@
 
 use super::{read_checkpoint, read_tokens};
 use crate::checkpoint::{Info, check_output, write_atomically};
-use crate::export::{Exported, Input, Options, Target, export};
+use crate::export::{Exported, Input, Options, Target, Weights, export};
 use crate::model::{Model, check_vocabulary};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use thumbformer::format::InputWidth;
 
-/// Round a trained checkpoint to int8 and write a model file
+/// Round a trained checkpoint to int8 or int4 and write a model file
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The checkpoint (.safetensors) with its tokenizer
@@ -37,6 +37,9 @@ pub struct Choices {
     /// too much
     #[arg(long, default_value = "auto", value_parser = ["auto", "8", "16"])]
     activations: String,
+    /// Bits of the weights
+    #[arg(long, value_enum, default_value_t)]
+    weights: Weights,
     /// Fold the gains of norms into the matrices behind them: fewer instructions, a little less precision
     #[arg(long)]
     fold_norms: bool,
@@ -84,6 +87,7 @@ pub fn round(
             "16" => Input::All(InputWidth::A16),
             _ => Input::Auto,
         },
+        weights: choices.weights,
         target: choices.target,
         fold_gains: choices.fold_norms,
         seq_len: choices.context,

@@ -8,11 +8,13 @@ mod calibrate;
 mod compensate;
 mod equalize;
 mod fold;
+mod int4;
 mod quantize;
 mod target;
 
 pub use auto::{Group, Widths};
 pub use calibrate::Peaks;
+pub use int4::Weights;
 pub use target::Target;
 
 use crate::model::Model;
@@ -35,11 +37,13 @@ pub enum Input {
 pub struct Options {
     /// The widths of the matrices' inputs.
     pub input: Input,
+    /// The types of the matrices' weights.
+    pub weights: Weights,
     /// The core that matrices are packed for.
     pub target: Target,
     /// Whether norms' gains go into the matrices that read them, where that is exact.
     pub fold_gains: bool,
-    /// Whether channels of the keys are equalised before rounding.
+    /// Whether channels of the keys are equalised before rounding to int8.
     pub equalize: bool,
     /// Bits that the residual stream can grow beyond the largest value seen in the calibration text.
     pub headroom: u32,
@@ -53,6 +57,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             input: Input::Auto,
+            weights: Weights::Int8,
             target: Target::Any,
             fold_gains: false,
             equalize: true,
@@ -89,7 +94,8 @@ pub fn export(
         [] => Cow::Owned(calibrate::write_text(&model)?),
         text => Cow::Borrowed(text),
     };
-    if options.equalize {
+    // What keys gain, four bits of queries' weights lose many times over.
+    if options.equalize && options.weights == Weights::Int8 {
         equalize::equalize(&mut model, calibrate::excerpt(&calibration))?;
     }
     let peaks = calibrate::observe(&model, &calibration)?;
@@ -107,7 +113,7 @@ pub fn export(
     let norms = fold::Norms::new(&model, options.fold_gains);
     let specs = || config.tensors();
     let rounded = |matrix: &RoundMatrix<'_>| -> Result<Vec<Part>> {
-        specs().map(|spec| round(&model, &norms, spec, frac, matrix)).collect()
+        specs().map(|spec| round(&model, &norms, spec, options.weights, frac, matrix)).collect()
     };
     let metadata = lines(metadata)?;
     let epsilon = quantize::mantissa_and_exponent(model.config().norm_eps);
@@ -154,9 +160,12 @@ fn emit(mut emitter: Emitter<'_>, parts: &[Part]) -> Result<()> {
         match part {
             Part::Folded => {}
             Part::Values { values, .. } => write(emitter.data(index)?, values, |v| v.to_le_bytes()),
-            Part::Matrix { matrix, bias } => {
+            Part::Matrix { matrix, factors, bias } => {
                 // A tied head has the data of the embedding, which are written already.
                 emitter.weights(index, &matrix.weights)?;
+                if let Some(factors) = factors {
+                    emitter.factors(index, factors)?;
+                }
                 write(emitter.scales(index)?, &matrix.scales, |v| v.to_le_bytes());
                 write(emitter.bias(index)?, bias.as_deref().unwrap_or_default(), |v| v.to_le_bytes());
             }
@@ -169,17 +178,30 @@ fn emit(mut emitter: Emitter<'_>, parts: &[Part]) -> Result<()> {
 /// A tensor, rounded.
 enum Part {
     Folded,
-    Values { values: Vec<i16>, exponent: i8 },
-    Matrix { matrix: Matrix, bias: Option<Vec<i32>> },
+    Values {
+        values: Vec<i16>,
+        exponent: i8,
+    },
+    /// int4 where there are factors of groups, else int8.
+    Matrix {
+        matrix: Matrix,
+        factors: Option<Vec<u8>>,
+        bias: Option<Vec<i32>>,
+    },
 }
 
 impl Part {
+    /// `layout` is that of int8.
     fn plan(&self, input: InputWidth, layout: Layout) -> TensorPlan {
         let (dtype, exponent, bias) = match self {
             Self::Folded => (Dtype::Folded, 0, false),
             Self::Values { exponent, .. } => (Dtype::I16, *exponent, false),
-            Self::Matrix { matrix, bias } => (Dtype::I8, matrix.exponent, bias.is_some()),
+            Self::Matrix { matrix, factors, bias } => {
+                let dtype = if factors.is_some() { Dtype::I4 } else { Dtype::I8 };
+                (dtype, matrix.exponent, bias.is_some())
+            }
         };
+        let layout = if dtype == Dtype::I4 { Layout::Nibbles } else { layout };
         TensorPlan { dtype, layout, input, exponent, bias }
     }
 }
@@ -191,6 +213,7 @@ fn round(
     model: &Model,
     norms: &fold::Norms<'_>,
     spec: TensorSpec,
+    weights: Weights,
     frac: u8,
     matrix: &RoundMatrix<'_>,
 ) -> Result<Part> {
@@ -211,15 +234,22 @@ fn round(
         },
         TensorKind::Embedding | TensorKind::PositionEmbedding => {
             let values = &tensor(&name)?[..spec.rows * spec.cols];
-            Part::Matrix { matrix: matrix(spec, values), bias: None }
+            Part::Matrix { matrix: matrix(spec, values), factors: None, bias: None }
         }
         _ => {
             let config = &model.config().config;
             let tied = spec.kind == TensorKind::Head && config.tied;
             let name = if tied { tensor_name(config.spec(TensorKind::Embedding, 0)) } else { name };
             let bias = model.params().get(&name.replace(".weight", ".bias"));
-            let (weights, bias) = norms.apply(spec, tensor(&name)?, bias);
-            Part::Matrix { matrix: matrix(spec, &weights), bias: bias.map(|bias| rounded_bias(&bias, frac)) }
+            let (values, bias) = norms.apply(spec, tensor(&name)?, bias);
+            let (matrix, factors) = match weights.are_int4(spec.kind) {
+                false => (matrix(spec, &values), None),
+                true => {
+                    let (matrix, factors) = int4::round(&values, spec.cols);
+                    (matrix, Some(factors))
+                }
+            };
+            Part::Matrix { matrix, factors, bias: bias.map(|bias| rounded_bias(&bias, frac)) }
         }
     })
 }

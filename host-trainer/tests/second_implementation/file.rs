@@ -89,7 +89,7 @@ impl Tensor {
         let (rows, cols) = (number(8), number(12));
         let (data, scales, bias) = (&file[number(16)..], &file[number(20)..], number(24));
         let int16 = |at: usize, from: &[u8]| Int::from(i16::from_le_bytes([from[2 * at], from[2 * at + 1]]));
-        let matrix = entry[2] == 1;
+        let matrix = matches!(entry[2], 1 | 3);
         let elements = match (entry[2], entry[3]) {
             (0, 0) => vec![vec![0; cols]; rows],
             (1, 0) => data.chunks(padded(cols)).take(rows).map(|row| signed(&row[..cols])).collect(),
@@ -98,6 +98,7 @@ impl Tensor {
                 0 => Int::from(byte) - 128,
                 _ => Int::from(byte as i8),
             }),
+            (3, 3) => int4(data, rows, cols),
             (2, 0) => (0..rows).map(|r| (0..cols).map(|c| int16(r * cols + c, data)).collect()).collect(),
             other => panic!("type and layout {other:?}"),
         };
@@ -122,6 +123,35 @@ fn padded(n: usize) -> usize {
 
 fn signed(bytes: &[u8]) -> Vec<Int> {
     bytes.iter().map(|&byte| Int::from(byte as i8)).collect()
+}
+
+/// Weights of four bits times the factors of their groups.
+fn int4(data: &[u8], rows: usize, cols: usize) -> Vec<Vec<Int>> {
+    let (words, groups) = (cols.div_ceil(8), cols.div_ceil(32));
+    let blocks = rows.div_ceil(4);
+    let (weights, factors) = data.split_at(blocks * words * 16);
+    let bits = |word: u32, from: usize| Int::from(word >> from & 15);
+    let row = |r: usize| {
+        let mut row = Vec::new();
+        for w in 0..words {
+            let at = (r / 4 * words + w) * 16 + r % 4 * 4;
+            let word = u32::from_le_bytes(weights[at..at + 4].try_into().unwrap());
+            row.extend((0..4).flat_map(|pair| [bits(word, 4 * pair) - 8, bits(word, 16 + 4 * pair) - 8]));
+        }
+        // The first word may begin with four columns that pad.
+        row.drain(..8 * words - padded(cols));
+        // The first group is the one that may be short.
+        let mut from_end: Vec<Int> = row.into_iter().rev().collect();
+        for (g, weights) in from_end.chunks_mut(32).enumerate() {
+            let at = 2 * (r / 4 * groups + groups - 1 - g);
+            let number = u32::from(factors[at]) + 256 * u32::from(factors[at + 1]);
+            weights.iter_mut().for_each(|w| *w *= bits(number, r % 4 * 4));
+        }
+        from_end.reverse();
+        from_end.truncate(cols);
+        from_end
+    };
+    (0..rows).map(row).collect()
 }
 
 /// Takes the bytes in their order and puts each where it belongs; `weight` is of a byte and its column.

@@ -22,7 +22,7 @@ mod vector;
 use arithmetic::Int;
 use decoder::Decoder;
 use host_trainer::device::{Memory, ModelFile};
-use host_trainer::export::{Options, export};
+use host_trainer::export::{Options, Weights, export};
 use host_trainer::import::{llama2c, llama2c_tokenizer};
 use probability::log_prob;
 use random_models::{Random, Style, any_config, file};
@@ -239,10 +239,17 @@ fn stories260k() {
     };
     let model = llama2c::read(&folder.join("stories260K.bin")).unwrap();
     let tokenizer = llama2c_tokenizer::read(&folder.join("tok512.bin")).unwrap();
-    let bytes = export(&model, &tokenizer, &[], &[], &Options::default()).unwrap().file;
-    let file = ModelFile::new(&bytes);
+    for weights in [Weights::Int8, Weights::Int4] {
+        let options = Options { weights, ..Options::default() };
+        writes_the_same(&export(&model, &tokenizer, &[], &[], &options).unwrap().file);
+    }
+}
+
+/// Both write a text, the likeliest tokens.
+fn writes_the_same(bytes: &[u8]) {
+    let file = ModelFile::new(bytes);
     let model = file.model().unwrap();
-    let (mut memory, mut decoder) = (Memory::new(&model), Decoder::new(&bytes));
+    let (mut memory, mut decoder) = (Memory::new(&model), Decoder::new(bytes));
     let mut session = memory.session(&model).unwrap();
     let mut token = Token::BOS;
     for _ in 0..120 {

@@ -79,7 +79,7 @@ pub fn file(random: &mut Random, style: Style, config: Config) -> Vec<u8> {
         let mut plan = plan(random, style, spec, folded, config.biases);
         let first = config.index_of(spec.kind.first_reader(), spec.layer);
         if let Some(first) = plans.get(first) {
-            (plan.input, plan.layout) = (first.input, first.layout);
+            (plan.input, plan.layout, plan.dtype) = (first.input, first.layout, first.dtype);
         }
         plans.push(plan);
     }
@@ -94,7 +94,7 @@ pub fn file(random: &mut Random, style: Style, config: Config) -> Vec<u8> {
     let mut emitter = Emitter::new(&mut file, config, frac, epsilon, &plans, section.len(), 0).unwrap();
     emitter.tokenizer().copy_from_slice(&section);
     for (index, (spec, plan)) in config.tensors().zip(&plans).enumerate() {
-        if plan.dtype == Dtype::I8 {
+        if matches!(plan.dtype, Dtype::I8 | Dtype::I4) {
             fill(emitter.data(index).unwrap(), || [weight(random, style) as u8]);
         } else {
             fill(emitter.data(index).unwrap(), || value(random, style, spec.kind).to_le_bytes());
@@ -125,7 +125,7 @@ fn plan(random: &mut Random, style: Style, spec: TensorSpec, folded: bool, biase
     let dtype = match kind {
         _ if kind.is_norm() && folded => Dtype::Folded,
         _ if kind.is_norm() || table => Dtype::I16,
-        _ => Dtype::I8,
+        _ => random.pick(&[Dtype::I8, Dtype::I4]),
     };
     // Outputs of a matrix near 1 for inputs near 1: weights are near 2^6, scales near 1.
     let size = (spec.cols.ilog2() / 2) as i64;
@@ -140,6 +140,7 @@ fn plan(random: &mut Random, style: Style, spec: TensorSpec, folded: bool, biase
     let input = random.pick(&[InputWidth::A8, InputWidth::A16]);
     let layout = match dtype {
         Dtype::I8 => random.pick(&[Layout::Rows, Layout::Bytes, Layout::Halves]),
+        Dtype::I4 => Layout::Nibbles,
         Dtype::Folded | Dtype::I16 => Layout::Rows,
     };
     TensorPlan { dtype, layout, input, exponent: exponent as i8, bias: biases && kind.is_matrix() }

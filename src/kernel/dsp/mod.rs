@@ -10,6 +10,7 @@
 
 use crate::format::Layout;
 
+pub mod int4;
 mod pair;
 mod passes;
 mod rescale;
