@@ -166,6 +166,7 @@ fn compare(
 }
 
 /// Runs this part of the suite on every kernel that this target can run; returns the number of products compared.
+#[inline(never)]
 pub fn run() -> Result<u32, Failure> {
     let mut cases = 0;
     for kernel in KERNELS {
@@ -175,6 +176,7 @@ pub fn run() -> Result<u32, Failure> {
 }
 
 /// Runs it on one kernel.
+#[inline(never)]
 fn check(kernel: &Kernel) -> Result<u32, Failure> {
     let mut cases = 0;
     let mut bench = Bench {

@@ -222,6 +222,7 @@ pub fn run() -> Result<u32, Failure> {
 }
 
 /// Runs it on one kernel.
+#[inline(never)]
 fn check(kernel: &Kernel) -> Result<u32, Failure> {
     let mut cases = 0;
     let mut bench =
