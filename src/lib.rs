@@ -69,6 +69,8 @@ mod digest;
 pub mod error;
 pub mod fixed;
 pub mod format;
+// What a core does in its own way refers to the safe functions, which are private.
+#[allow(rustdoc::private_intra_doc_links)]
 pub mod kernel;
 mod linear;
 mod logits;

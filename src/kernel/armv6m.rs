@@ -24,7 +24,7 @@ pub const PAIRS: bool = false;
 /// The kernels read the natural order.
 pub fn arrange(_x: &mut [i16]) {}
 
-/// See [`super::tiles`].
+/// See [`super::product`].
 pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) -> u32 {
     in_blocks(tiles, columns, operand, y, |Blocks { tiles, operand, groups, sums }| {
         let (tiles, operand, y, blocks) = (tiles.as_ptr(), operand.as_ptr(), sums.as_mut_ptr(), sums.len());

@@ -223,7 +223,7 @@ pub fn activate(values: &mut [i32], gate: &Gate<'_>) -> u32 {
     size
 }
 
-/// See [`mul_w`]; `y = (W(W(y * 2^up, scales[row]), scale) + half) / 2^right`, rounded down, with `W(a, b) = floor(a * b / 2^16)` and
+/// `y = (W(W(y * 2^up, scales[row]), scale) + half) / 2^right`, rounded down, with `W(a, b) = floor(a * b / 2^16)` and
 /// `half = 2^(right - 1)`, or times `2^-right` where that is negative, -2 at least; returns the [`magnitude`] of `y`.
 ///
 /// `y * 2^up` fits an i32. Nothing overflows: after the products a number has 29 bits.

@@ -28,12 +28,12 @@ macro_rules! kernel {
         #[cfg(any(test, feature = "selftest"))]
         pub const NAME: &str = concat!("portable, offsets ", stringify!($offsets));
 
-        /// Puts an input vector into the form that [`tiles`] wants: the first [`operand_len`] words.
+        /// Puts an input vector into the form that [`tiles`] wants: the first words of `operand`, two elements each.
         pub fn prepare(x: &[i16], _width: InputWidth, operand: &mut [u32]) {
             super::prepare(x, operand);
         }
 
-        /// See [`crate::kernel::tiles`].
+        /// See [`crate::kernel::product`].
         pub fn tiles(
             tiles: &[u32],
             columns: usize,

@@ -26,7 +26,7 @@ pub const PAIRS: bool = true;
 /// The kernels read the natural order.
 pub fn arrange(_x: &mut [i16]) {}
 
-/// See [`super::tiles`].
+/// See [`super::product`].
 pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) -> u32 {
     let product = match width {
         InputWidth::A8 => tiles8,

@@ -9,6 +9,7 @@
 
 use super::calibrate::windows;
 use super::fold::Norms;
+use super::int4;
 use super::quantize::{Matrix, round_by};
 use super::tensor_name;
 use crate::model::Model;
@@ -41,12 +42,25 @@ impl Inputs {
         Ok(Self(inputs))
     }
 
-    /// Rounds a tensor's weights; those that no product reads to the nearest.
+    /// Rounds a tensor's weights to int8; those that no product reads to the nearest.
     pub fn round(&self, model: &Model, spec: TensorSpec, weights: &[f32]) -> Matrix {
-        match place(model, spec).and_then(|place| self.0.get(&place)) {
-            Some(moments) => moments.factors().round(weights),
+        match self.factors(model, spec) {
+            Some(factors) => factors.round(weights),
             None => Matrix::round(weights, spec.cols),
         }
+    }
+
+    /// Rounds a matrix to int4, with the scales and the groups' factors of [`int4::round`].
+    pub fn round_int4(&self, model: &Model, spec: TensorSpec, weights: &[f32]) -> (Matrix, Vec<u8>) {
+        let (mut matrix, groups) = int4::round(weights, spec.cols);
+        if let Some(factors) = self.factors(model, spec) {
+            factors.round_int4(weights, &mut matrix, &groups);
+        }
+        (matrix, groups)
+    }
+
+    fn factors(&self, model: &Model, spec: TensorSpec) -> Option<Factors> {
+        Some(self.0.get(&place(model, spec)?)?.factors())
     }
 }
 
@@ -135,18 +149,43 @@ impl Factors {
         let n = self.order.len();
         let mut errors = vec![0.0; n];
         Matrix::round_with(weights, n, &mut |row, step, rounded| {
-            let mut total = 0.0;
-            for (k, &column) in self.order.iter().enumerate() {
-                let earlier = self.back[k * n..][..k].iter().zip(&errors);
-                let weight = f64::from(row[column]);
-                let wanted = weight + earlier.map(|(u, e)| u * e).sum::<f64>();
-                let found = round_by(wanted, step);
-                rounded[column] = found as i8;
-                errors[k] = weight - found * step;
-                total += self.diagonal[k] * (wanted - found * step).powi(2);
-            }
-            total
+            self.round_row(row, &|_| step, &round_by, &mut errors, rounded)
         })
+    }
+
+    fn round_int4(&self, weights: &[f32], matrix: &mut Matrix, groups: &[u8]) {
+        let n = self.order.len();
+        let unit = libm::exp2(f64::from(matrix.exponent));
+        let mut errors = vec![0.0; n];
+        let rows = weights.chunks(n).zip(matrix.weights.chunks_mut(n));
+        for (((row, rounded), &scale), groups) in rows.zip(&matrix.scales).zip(groups.chunks(int4::groups(n)))
+        {
+            let step = |column| f64::from(groups[int4::group(n, column)]) * f64::from(scale) * unit;
+            self.round_row(row, &step, &int4::nearest, &mut errors, rounded);
+        }
+    }
+
+    /// Rounds a row whose columns have these steps, each weight by `round`; returns the error of the products.
+    fn round_row(
+        &self,
+        row: &[f32],
+        step: &dyn Fn(usize) -> f64,
+        round: &dyn Fn(f64, f64) -> f64,
+        errors: &mut [f64],
+        rounded: &mut [i8],
+    ) -> f64 {
+        let n = self.order.len();
+        let mut total = 0.0;
+        for (k, &column) in self.order.iter().enumerate() {
+            let earlier = self.back[k * n..][..k].iter().zip(&*errors);
+            let (weight, step) = (f64::from(row[column]), step(column));
+            let wanted = weight + earlier.map(|(u, e)| u * e).sum::<f64>();
+            let found = round(wanted, step);
+            rounded[column] = found as i8;
+            errors[k] = weight - found * step;
+            total += self.diagonal[k] * (wanted - found * step).powi(2);
+        }
+        total
     }
 }
 
@@ -175,7 +214,7 @@ mod tests {
     }
 
     /// The squared error of all products.
-    fn error(weights: &[f32], matrix: &Matrix) -> f64 {
+    fn error(inputs: &[f32], weights: &[f32], matrix: &Matrix) -> f64 {
         let unit = libm::exp2(f64::from(matrix.exponent));
         let rows = weights.chunks(COLS).zip(matrix.weights.chunks(COLS)).zip(&matrix.scales);
         rows.map(|((row, rounded), &scale)| {
@@ -183,16 +222,39 @@ mod tests {
                 row.iter().zip(rounded).map(|(&w, &r)| f64::from(w) - f64::from(r) * f64::from(scale) * unit);
             let errors: Vec<f64> = errors.collect();
             let product = |x: &[f32]| x.iter().zip(&errors).map(|(&x, e)| f64::from(x) * e).sum::<f64>();
-            inputs().chunks(COLS).map(|x| product(x).powi(2)).sum::<f64>()
+            inputs.chunks(COLS).map(|x| product(x).powi(2)).sum::<f64>()
         })
         .sum()
     }
 
     #[test]
+    fn those_of_int4_cancel_too() {
+        let weights = noise(20 * COLS, 9);
+        let (mut matrix, groups) = int4::round(&weights, COLS);
+        // Inputs of one size: with few bits, large ones must not stand in the way of what makes up for them.
+        let common = noise(200, 5);
+        let inputs: Vec<f32> =
+            noise(200 * COLS, 1).iter().enumerate().map(|(i, v)| 0.3 * v + common[i / COLS]).collect();
+        let mut moments = Moments::new(COLS);
+        moments.add(&inputs, None, None);
+        // There is one group: its factor is a part of the scale, whose last four bits are nothing here.
+        let scaled = |matrix: &Matrix| {
+            let scale = |(&scale, &factor): (&i16, &u8)| ((i32::from(scale) * i32::from(factor)) >> 4) as i16;
+            let scales = matrix.scales.iter().zip(&groups).map(scale).collect();
+            Matrix { weights: matrix.weights.clone(), scales, exponent: matrix.exponent + 4 }
+        };
+        let plain = error(&inputs, &weights, &scaled(&matrix));
+        moments.factors().round_int4(&weights, &mut matrix, &groups);
+        let compensated = error(&inputs, &weights, &scaled(&matrix));
+        assert!(matrix.weights.iter().all(|w| (-8..=7).contains(w)));
+        assert!(compensated < plain / 2.0, "{compensated}, {plain}");
+    }
+
+    #[test]
     fn errors_of_inputs_that_go_together_cancel() {
         let weights = noise(20 * COLS, 9);
-        let plain = error(&weights, &Matrix::round(&weights, COLS));
-        let compensated = error(&weights, &moments().factors().round(&weights));
+        let plain = error(&inputs(), &weights, &Matrix::round(&weights, COLS));
+        let compensated = error(&inputs(), &weights, &moments().factors().round(&weights));
         println!("plain {plain}, compensated {compensated}");
         assert!(compensated < plain / 2.0, "{compensated}, {plain}");
     }

@@ -3,7 +3,7 @@
 
 use super::quantize::{Matrix, exponent_of, peak};
 use thumbformer::format::TensorKind;
-use thumbformer::format::nibbles::{group, groups};
+pub use thumbformer::format::nibbles::{group, groups};
 
 /// The types of the matrices' weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -81,7 +81,7 @@ impl Row {
 }
 
 /// A weight in steps, an integer of -8 to 7.
-fn nearest(weight: f64, step: f64) -> f64 {
+pub fn nearest(weight: f64, step: f64) -> f64 {
     libm::round(weight / step).clamp(-8.0, 7.0)
 }
 

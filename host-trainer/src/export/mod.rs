@@ -113,7 +113,7 @@ pub fn export(
     let norms = fold::Norms::new(&model, options.fold_gains);
     let specs = || config.tensors();
     let rounded = |matrix: &RoundMatrix<'_>| -> Result<Vec<Part>> {
-        specs().map(|spec| round(&model, &norms, spec, options.weights, frac, matrix)).collect()
+        specs().map(|spec| round(&model, &norms, spec, frac, matrix)).collect()
     };
     let metadata = lines(metadata)?;
     let epsilon = quantize::mantissa_and_exponent(model.config().norm_eps);
@@ -133,14 +133,21 @@ pub fn export(
         Ok(file)
     };
 
-    let nearest = rounded(&|spec, weights| Matrix::round(weights, spec.cols))?;
+    let are_int4 = |spec: TensorSpec| options.weights.are_int4(spec.kind);
+    let nearest = rounded(&|spec, weights| match are_int4(spec) {
+        false => (Matrix::round(weights, spec.cols), None),
+        true => with_factors(int4::round(weights, spec.cols)),
+    })?;
     // A model that no file can hold is refused before any progress is told.
     let nearest = file(&nearest, &|_| InputWidth::A16, Target::Any)?;
     (options.progress)("reading or writing a text to round by");
     let text = calibrate::lengthen(&calibration, &nearest)?;
     (options.progress)(&format!("rounding by the inputs of {} tokens", text.len()));
     let inputs = compensate::Inputs::observe(&model, &norms, &text)?;
-    let parts = rounded(&|spec, weights| inputs.round(&model, spec, weights))?;
+    let parts = rounded(&|spec, weights| match are_int4(spec) {
+        false => (inputs.round(&model, spec, weights), None),
+        true => with_factors(inputs.round_int4(&model, spec, weights)),
+    })?;
 
     let (file, widths) = match options.input {
         Input::All(width) => (file(&parts, &|_| width, options.target)?, None),
@@ -206,14 +213,17 @@ impl Part {
     }
 }
 
-/// A tensor's weights to integers.
-type RoundMatrix<'a> = dyn Fn(TensorSpec, &[f32]) -> Matrix + 'a;
+/// A tensor's weights to integers, with the factors of groups where these are int4.
+type RoundMatrix<'a> = dyn Fn(TensorSpec, &[f32]) -> (Matrix, Option<Vec<u8>>) + 'a;
+
+fn with_factors((matrix, factors): (Matrix, Vec<u8>)) -> (Matrix, Option<Vec<u8>>) {
+    (matrix, Some(factors))
+}
 
 fn round(
     model: &Model,
     norms: &fold::Norms<'_>,
     spec: TensorSpec,
-    weights: Weights,
     frac: u8,
     matrix: &RoundMatrix<'_>,
 ) -> Result<Part> {
@@ -234,7 +244,8 @@ fn round(
         },
         TensorKind::Embedding | TensorKind::PositionEmbedding => {
             let values = &tensor(&name)?[..spec.rows * spec.cols];
-            Part::Matrix { matrix: matrix(spec, values), factors: None, bias: None }
+            let (matrix, factors) = matrix(spec, values);
+            Part::Matrix { matrix, factors, bias: None }
         }
         _ => {
             let config = &model.config().config;
@@ -242,13 +253,7 @@ fn round(
             let name = if tied { tensor_name(config.spec(TensorKind::Embedding, 0)) } else { name };
             let bias = model.params().get(&name.replace(".weight", ".bias"));
             let (values, bias) = norms.apply(spec, tensor(&name)?, bias);
-            let (matrix, factors) = match weights.are_int4(spec.kind) {
-                false => (matrix(spec, &values), None),
-                true => {
-                    let (matrix, factors) = int4::round(&values, spec.cols);
-                    (matrix, Some(factors))
-                }
-            };
+            let (matrix, factors) = matrix(spec, &values);
             Part::Matrix { matrix, factors, bias: bias.map(|bias| rounded_bias(&bias, frac)) }
         }
     })

@@ -33,7 +33,7 @@ pub fn scores_pair(
 }
 
 /// Two scores of one position: the mantissa in r7, the shift in the lowest byte of r6, the carry 0; `$out` and `$back` are
-/// labels of the rare case, which [`new_top`] has.
+/// labels of the rare case, which `new_top` has.
 #[rustfmt::skip]
 macro_rules! position {
     ($a:literal, $b:literal, $labels:literal) => {

@@ -1,5 +1,5 @@
 //! Attention's softmax for two query heads that share values and the work on their steps: scores to powers of two, from a
-//! table of one octave, and to weights, shifted and rounded as in [`scores`](super::scores).
+//! table of one octave, and to weights, shifted and rounded as in [`scores`](mod@super::scores).
 
 use super::super::in_every_byte;
 use core::arch::naked_asm;

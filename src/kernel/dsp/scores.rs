@@ -141,7 +141,7 @@ unsafe extern "C" fn dots8(keys: *const i8, dots: *mut i32, pair: &[i16; 16], le
     )
 }
 
-/// One score against the largest; `$out` and `$back` are labels of the rare case, which [`new_top`] has.
+/// One score against the largest; `$out` and `$back` are labels of the rare case, which `new_top` has.
 macro_rules! top {
     ($score:literal, $top:literal, $out:literal, $back:literal) => {
         concat!("cmp ", $score, ", ", $top, "\n", "bgt ", $out, "f\n", $back, ":\n")
@@ -177,7 +177,7 @@ macro_rules! scale_down {
     };
 }
 
-/// As [`scale_down`] for shifts of less than 6, of 64 times the products: |dot| is at most 8 * 128 * 32767 < 2^25, so that
+/// As [`scale_down()`] for shifts of less than 6, of 64 times the products: |dot| is at most 8 * 128 * 32767 < 2^25, so that
 /// 64 * dot fits; 31 * 2^26 fits, too.
 macro_rules! scale_short {
     ($a:literal, $b:literal, $byte:literal) => {
@@ -302,7 +302,7 @@ scale_pairs! {
 }
 
 scale_pairs! {
-    /// As [`scale_down`] for heads of at most 8 elements, wherever the base is; `shift` is 26 less the base.
+    /// As [`scale_down()`] for heads of at most 8 elements, wherever the base is; `shift` is 26 less the base.
     scale_short, scale_short
 }
 
@@ -354,10 +354,10 @@ macro_rules! scale2_long {
     };
 }
 
-/// As [`scale_short`] for longer heads, whose products are rounded by `narrowing` bits first. `base` is in every byte.
+/// As [`scale_short()`] for longer heads, whose products are rounded by `narrowing` bits first. `base` is in every byte.
 ///
 /// # Safety
-/// As for [`scale_short`].
+/// As for [`scale_short()`].
 #[unsafe(naked)]
 unsafe extern "C" fn scale_long(
     dots: *mut i32,
@@ -439,10 +439,10 @@ unsafe extern "C" fn scale_long(
     )
 }
 
-/// Products of one query to scores; returns the largest. As [`scale_long`] otherwise.
+/// Products of one query to scores; returns the largest. As [`scale_long()`] otherwise.
 ///
 /// # Safety
-/// As for [`scale_short`], with one product for each scale byte.
+/// As for [`scale_short()`], with one product for each scale byte.
 #[unsafe(naked)]
 unsafe extern "C" fn scale1(
     dots: *mut i32,

@@ -2,7 +2,7 @@
 //! share the work on the steps, too.
 //!
 //! Powers come from a table of one octave. Weights are powers times the values' steps, by SMMULR as in
-//! [`scores`](super::scores).
+//! [`scores`](mod@super::scores).
 
 use super::in_every_byte;
 use core::arch::naked_asm;
