@@ -168,7 +168,7 @@ struct Divisor {
 impl Divisor {
     /// `exponent` is the largest of the values' steps, `long` what the weights lost for a long context.
     fn new(sum: u32, exponent: u32, long: u32) -> Self {
-        // A sum is at most sum * 2^(5 - 6) * 127 / 2^long: 15 bits after this shift; the reciprocal of the
+        // A sum is at most sum * 2^(5 - 6) * 128 / 2^long: 15 bits after this shift; the reciprocal of the
         // divisor's leading 16 bits has 15 bits too.
         let length = bits(sum);
         let leading = if length >= 16 { sum >> (length - 16) } else { sum << (16 - length) };

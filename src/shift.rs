@@ -1,7 +1,7 @@
 //! Fixed-point arithmetic: the few operations that everything else is made of.
 //!
-//! Nothing here needs a 64-bit product, a count of leading zeros in hardware or a signed division, so that
-//! each compiles to a few instructions on every core.
+//! Nothing here needs a count of leading zeros in hardware or a signed division, and the one product of more than 32 bits
+//! ([`mul_w`]) has a form without it, so that each compiles to a few instructions on every core.
 
 /// `v / 2^s`, rounded half up: `floor(v / 2^s + 1/2)`. Shifts of 32 and more give 0.
 #[inline(always)]

@@ -1,8 +1,9 @@
-//! The inner loops: integer products, exact on every machine.
+//! The inner loops: products of matrices, attention, and the passes over vectors between them, exact on every machine.
 //!
 //! The build script chooses one implementation for the target and [`NAME`] says which;
-//! `--cfg thumbformer_kernel="portable"` in RUSTFLAGS forces the portable one. All compute the same numbers for all inputs:
-//! sums of products modulo 2^32, which are the true sums wherever the runtime asks for them.
+//! `--cfg thumbformer_kernel="portable"` in RUSTFLAGS forces the portable one. Its module exports everything that a core
+//! can do in its own way, or the safe function where it has none. All compute the same numbers for all inputs: sums of
+//! products are modulo 2^32, which are the true sums wherever the runtime asks for them.
 
 #[cfg(thumbformer_kernel = "armv6m")]
 #[allow(unsafe_code)]
@@ -10,7 +11,7 @@ mod armv6m;
 #[cfg(thumbformer_kernel = "armv7m")]
 #[allow(unsafe_code)]
 mod armv7m;
-// Of this, of `passes` and of `portable_tiles`, a core has its own versions where they are faster.
+// The safe versions, here and below: what of them a core does in its own way is not used there.
 #[cfg_attr(not(any(thumbformer_kernel = "portable", thumbformer_kernel = "vector")), allow(dead_code))]
 mod attention;
 #[cfg(any(test, feature = "selftest"))]

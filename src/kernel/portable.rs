@@ -1,4 +1,4 @@
-//! Safe kernels for cores that multiply one pair of numbers at a time: Cortex-M0 to M33 without DSP, RV32, wasm.
+//! Safe kernels for cores that multiply one pair of numbers at a time and have none of their own: Armv8-M Baseline, wasm.
 //!
 //! Four rows by four columns a step: the input is loaded once for four rows, and groups of fixed size leave no bounds
 //! check. Of the safe loops tried, this one takes the fewest instructions a multiply-accumulate on Cortex-M0 (7.0)
