@@ -43,7 +43,7 @@ pub struct Args {
     /// its data are there, else the repository's small one]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Tokens to decode, from the begin token on
+    /// Tokens to decode, from the begin token on; as many as the context has, if that is fewer
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     tokens: u32,
     /// Count single kernels, per multiply-accumulate, in the layout that is the core's own
@@ -94,8 +94,11 @@ impl Args {
         let model = |board: &Board| &models[&board.pack];
         let machines = self.with_room(machines, &name, |board| model(board).obstacle(board))?;
         // However a model is packed, the numbers are the same.
-        let digest =
-            models.values().next().context("there is no machine to measure on")?.digest(self.tokens)?;
+        let any = models.values().next().context("there is no machine to measure on")?;
+        if self.tokens as usize > any.seq_len() {
+            eprintln!("{name}: {} tokens, all that the context has", any.seq_len());
+        }
+        let digest = any.digest(self.tokens)?;
         let mut summaries = Vec::new();
         for (i, board) in machines.iter().enumerate() {
             eprintln!("[{}/{}] {name} on {}", i + 1, machines.len(), board.name);

@@ -129,6 +129,11 @@ impl Model {
             .map(|(memory, needed, there)| format!("it takes {needed} bytes of {memory}, there are {there}"))
     }
 
+    /// Positions of the context window.
+    pub fn seq_len(&self) -> usize {
+        self.model.config().seq_len
+    }
+
     /// The digest of the logits when the host does what the firmware does.
     pub fn digest(&self, tokens: u32) -> Result<String> {
         /// The host counts nothing.
