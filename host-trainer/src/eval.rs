@@ -19,7 +19,8 @@ pub fn loss_f32(model: &Model, tokens: &[u16], chunk: usize) -> Result<(f64, usi
 pub fn loss_on_threads(model: &Model, tokens: &[u16], chunk: usize, threads: usize) -> Result<(f64, usize)> {
     let shape = &model.config().config;
     let losses = over_chunks(shape, tokens, chunk, threads, &|| {
-        Ok(|inputs: &[u16], targets: &[u16]| Ok(model.loss(inputs, targets)))
+        let mut evaluator = model.evaluator(chunk);
+        Ok(move |inputs: &[u16], targets: &[u16]| Ok(evaluator.loss(inputs, targets)))
     })?;
     Ok(mean(&losses, chunk))
 }

@@ -1,32 +1,26 @@
-//! The f32 decoder: its shape, its parameters, its forward and backward pass.
+//! The f32 decoder: its shape, its parameters, its definition.
 //!
 //! Pre-norm blocks as in Llama 2 (Touvron et al. 2023) or GPT-2 (Radford et al. 2019), whichever
 //! the [`ModelConfig`] describes. One call works on one sequence; threads take whole sequences.
 
-mod backward;
 mod config;
-mod forward;
-mod layout;
+mod decoder;
 mod params;
 
-pub use backward::TrainingMemory;
+pub use crate::nn::graph::Tensor;
 pub use config::ModelConfig;
 pub(crate) use config::{ActivationName, NormName, PositionsName};
-pub use params::{Params, Tensor};
+pub use decoder::decoder;
+pub use params::Params;
 
-use crate::nn::cross_entropy;
-use crate::nn::dropout::Dropout;
-use crate::nn::rope::RopeTable;
+use crate::nn::graph::{Frozen, Given, Memory, Network, Recorder, Training};
 use anyhow::{Result, ensure};
-use forward::{Activations, Observer};
-use thumbformer::Positions;
 
 /// A decoder and its parameters.
 #[derive(Debug, Clone)]
 pub struct Model {
     config: ModelConfig,
     params: Params,
-    rope: Option<RopeTable>,
 }
 
 impl Model {
@@ -48,10 +42,7 @@ impl Model {
             params::len(&wanted),
             wanted.len()
         );
-        let shape = config.config;
-        let rope = (shape.positions == Positions::Rope)
-            .then(|| RopeTable::new(shape.seq_len, shape.head_dim(), config.rope_theta));
-        Ok(Self { config, params, rope })
+        Ok(Self { config, params })
     }
 
     /// The shape.
@@ -85,7 +76,11 @@ impl Model {
 
     /// The logits `[t, vocab_size]` after each token of a sequence that starts at position zero.
     pub fn forward(&self, tokens: &[u16]) -> Result<Vec<f32>> {
-        self.logits(tokens, Observer::none())
+        self.check(tokens)?;
+        let (network, mut memory) = self.in_use(tokens.len());
+        let given = Given { tokens, ..Given::default() };
+        network.infer(&self.params.values, &given, &mut memory);
+        Ok(network.output(&memory).to_vec())
     }
 
     /// [`forward`](Self::forward) with products that are the same on every processor (the last digits differ from
@@ -103,44 +98,53 @@ impl Model {
         tokens: &[u16],
         observe: &mut dyn FnMut(&str, &[f32]),
     ) -> Result<Vec<f32>> {
-        self.logits(tokens, Observer::new(observe))
-    }
-
-    /// The sum over positions of `-ln p(targets[i] | tokens[..=i])`. Panics where
-    /// [`check`](Self::check) would fail.
-    pub fn loss(&self, tokens: &[u16], targets: &[u16]) -> f64 {
-        let mut activations = Activations::new(&self.config, tokens.len(), 1);
-        self.run_forward(tokens, Dropout::OFF, &mut activations, Observer::none());
-        let vocab_size = self.config.config.vocab_size;
-        cross_entropy::forward(vocab_size, &mut activations.logits, targets)
-    }
-
-    /// Returns the [`loss`](Self::loss) of one sequence, under dropout, and adds the gradient of
-    /// `scale` times it to `grad`, which has the layout of [`Params::values`]. Panics where
-    /// [`check`](Self::check) would fail or `memory` was made for another length.
-    pub fn loss_and_grad(
-        &self,
-        tokens: &[u16],
-        targets: &[u16],
-        scale: f32,
-        dropout: Dropout,
-        memory: &mut TrainingMemory,
-        grad: &mut [f32],
-    ) -> f64 {
-        let vocab_size = self.config.config.vocab_size;
-        let TrainingMemory { activations, gradients } = memory;
-        self.run_forward(tokens, dropout, activations, Observer::none());
-        let loss = cross_entropy::forward(vocab_size, &mut activations.logits, targets);
-        cross_entropy::backward(vocab_size, &mut activations.logits, targets, scale);
-        self.run_backward(tokens, dropout, activations, gradients, grad);
-        loss
-    }
-
-    fn logits(&self, tokens: &[u16], observer: Observer<'_>) -> Result<Vec<f32>> {
         self.check(tokens)?;
-        let mut activations = Activations::new(&self.config, tokens.len(), 1);
-        self.run_forward(tokens, Dropout::OFF, &mut activations, observer);
-        Ok(activations.logits)
+        let (network, mut memory) = self.in_use(tokens.len());
+        let given = Given { tokens, ..Given::default() };
+        network.infer_observed(&self.params.values, &given, &mut memory, observe);
+        Ok(network.output(&memory).to_vec())
+    }
+
+    /// Memory and plan to evaluate sequences of `t` tokens, one after the other.
+    pub fn evaluator(&self, t: usize) -> Evaluator<'_> {
+        let network = self.config.training_network(t, 0.0).freeze();
+        let memory = Memory::new(&network);
+        Evaluator { model: self, network, memory }
+    }
+
+    fn in_use(&self, t: usize) -> (Network<Frozen, f32>, Memory<f32>) {
+        let mut net = Recorder::new(1, t);
+        let logits = decoder(&mut net, &self.config, 0.0);
+        let network = net.finish(logits).freeze();
+        let memory = Memory::new(&network);
+        (network, memory)
+    }
+}
+
+impl ModelConfig {
+    /// The decoder with its loss, for one sequence of `t` tokens at a time, in training.
+    pub fn training_network(&self, t: usize, dropout: f32) -> Network<Training, f32> {
+        let mut net = Recorder::new(1, t);
+        let logits = decoder(&mut net, self, dropout);
+        let loss = net.cross_entropy(0.0, logits);
+        net.finish(loss)
+    }
+}
+
+/// A model and what it needs to evaluate sequences of one length.
+#[derive(Debug)]
+pub struct Evaluator<'a> {
+    model: &'a Model,
+    network: Network<Frozen, f32>,
+    memory: Memory<f32>,
+}
+
+impl Evaluator<'_> {
+    /// The sum over positions of `-ln p(targets[i] | tokens[..=i])`. Panics where [`check`](Model::check) would fail or
+    /// the length is another.
+    pub fn loss(&mut self, tokens: &[u16], targets: &[u16]) -> f64 {
+        let given = Given { tokens, targets, ..Given::default() };
+        self.network.infer(&self.model.params.values, &given, &mut self.memory)
     }
 }
 

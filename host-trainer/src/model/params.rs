@@ -1,27 +1,8 @@
 //! All parameters of a model in one vector, with the name and shape of each tensor.
 
-use super::ModelConfig;
-use super::layout::Layout;
+use super::{ModelConfig, decoder};
+use crate::nn::graph::{Recorder, Tensor};
 use crate::nn::random::Random;
-use std::ops::Range;
-
-/// A named part of the parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tensor {
-    /// PyTorch's name, such as `layers.0.attention.wq.weight`.
-    pub name: String,
-    /// Sizes, the slowest first; a matrix is `[outputs, inputs]`.
-    pub shape: Vec<usize>,
-    /// Where it lies in [`Params::values`].
-    pub range: Range<usize>,
-}
-
-impl Tensor {
-    /// Whether this is a matrix rather than a gain or a bias.
-    pub fn is_matrix(&self) -> bool {
-        self.shape.len() > 1
-    }
-}
 
 /// The parameters of a model.
 #[derive(Debug, Clone)]
@@ -29,23 +10,11 @@ pub struct Params {
     /// Every tensor, row-major, in the order of [`tensors`](Self::tensors).
     pub values: Vec<f32>,
     tensors: Vec<Tensor>,
-    pub(super) layout: Layout,
 }
 
 /// The number of values in tensors that lie behind one another.
 pub fn len(tensors: &[Tensor]) -> usize {
     tensors.last().map_or(0, |tensor| tensor.range.end)
-}
-
-fn describe(config: &ModelConfig) -> (Layout, Vec<Tensor>) {
-    let mut tensors: Vec<Tensor> = Vec::new();
-    let layout = Layout::new(config, |name, shape| {
-        let start = len(&tensors);
-        let range = start..start + shape.iter().product::<usize>();
-        tensors.push(Tensor { name, shape, range: range.clone() });
-        range
-    });
-    (layout, tensors)
 }
 
 /// Keeps the initial parameters' random streams apart from any other of the same seed.
@@ -54,13 +23,15 @@ const INIT_STREAM: u64 = 0x1a17;
 impl Params {
     /// Parameters of a valid config, all zero.
     pub fn zeros(config: &ModelConfig) -> Self {
-        let (layout, tensors) = describe(config);
-        Self { values: vec![0.0; len(&tensors)], tensors, layout }
+        let tensors = Self::tensors_of(config);
+        Self { values: vec![0.0; len(&tensors)], tensors }
     }
 
     /// The tensors that a valid config asks for, in their order in memory.
     pub fn tensors_of(config: &ModelConfig) -> Vec<Tensor> {
-        describe(config).1
+        let mut net = Recorder::<_, f32>::new(1, 1);
+        let logits = decoder(&mut net, config, 0.0);
+        net.finish(logits).tensors().to_vec()
     }
 
     /// GPT-2's initialisation, carried to any width: matrices are normal with a deviation of 0.02

@@ -1,16 +1,19 @@
-//! Causal self-attention with grouped key and value heads (Vaswani et al. 2017, section 3.2;
-//! Ainslie et al. 2023).
+//! Attention with grouped key and value heads (Vaswani et al. 2017, section 3.2; Ainslie et al. 2023): causal,
+//! bidirectional, or across from one sequence to another.
 //!
-//! Rows are taken in blocks: a block computes its scores against the keys up to its own last row
-//! only, which saves almost half of the work that a full matrix and a mask would do.
+//! Rows are taken in blocks: a causal block computes its scores against the keys up to its own last
+//! row only, which saves almost half of the work that a full matrix and a mask would do.
 
+use super::dropout::{apply as drop, check_rate};
+use super::graph::{Backward, Forward, Freeze, Keeps, Mode, Operation, Recorder, Training, Value};
 use super::math::{dot, softmax};
-use super::matrix::{Matrix, MatrixMut, Multiply, Write, matmul};
+use super::matrix::{Matrix, MatrixMut, Write, matmul};
+use super::real::Real;
 
 /// Rows that are computed together.
 const BLOCK: usize = 32;
 
-/// How a row `[query heads | key heads | value heads]` is divided.
+/// How rows of queries `[dim]`, of keys `[kv_dim]` and of values `[kv_dim]` are divided.
 #[derive(Debug, Clone, Copy)]
 pub struct Heads {
     /// Number of query heads, a multiple of `n_kv_heads`.
@@ -31,180 +34,342 @@ impl Heads {
     pub const fn kv_dim(&self) -> usize {
         self.n_kv_heads * self.head_dim
     }
-
-    /// Width of a row of queries, keys and values.
-    pub const fn stride(&self) -> usize {
-        self.dim() + 2 * self.kv_dim()
-    }
-
-    /// Where the query, the key and the value of a query head start in a row.
-    const fn columns(&self, head: usize) -> (usize, usize, usize) {
-        let kv = head / (self.n_heads / self.n_kv_heads) * self.head_dim;
-        let key = self.dim() + kv;
-        (head * self.head_dim, key, key + self.kv_dim())
-    }
-
-    fn scale(&self) -> f32 {
-        1.0 / (self.head_dim as f32).sqrt()
-    }
 }
 
-/// The values scratch memory of [`backward`] must hold for `t` tokens.
-pub const fn scratch_len(t: usize) -> usize {
-    BLOCK * t
+/// What a row sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mask {
+    /// The rows up to itself.
+    Causal,
+    /// Every row of its sequence.
+    Bidirectional,
 }
 
-/// `qkv` `[t, stride]` to `y` `[t, dim]`; keeps the attention weights `probabilities`
-/// `[n_heads, t, t]`, of which the part right of a row's block is left as it was.
-pub fn forward(
-    multiply: Multiply,
+/// Saves the attention weights `[sequences, n_heads, queries, keys]`, of which the part right of a causal row's block
+/// is left as it was.
+#[derive(Debug, Clone)]
+struct Attention {
     heads: Heads,
-    t: usize,
-    qkv: &[f32],
-    probabilities: &mut [f32],
-    y: &mut [f32],
-) {
-    let Heads { head_dim, .. } = heads;
-    let (dim, stride, scale) = (heads.dim(), heads.stride(), heads.scale());
-    for (head, p) in probabilities.chunks_exact_mut(t * t).enumerate() {
-        let (q, k, v) = heads.columns(head);
-        for start in (0..t).step_by(BLOCK) {
-            let end = t.min(start + BLOCK);
-            let rows = end - start;
-            let scores = &mut p[start * t..end * t];
-            multiply(
-                MatrixMut::strided(scores, rows, end, t),
+    mask: Mask,
+    sequences: usize,
+    /// Rows of a sequence of queries.
+    queries: usize,
+    /// Rows of a sequence of keys.
+    keys: usize,
+    /// Whether queries come from the first input and keys and values from the second, instead of all from the first.
+    across: bool,
+    /// Dropout of the weights.
+    rate: f32,
+    place: u64,
+}
+
+impl<M: Mode, R: Real> Recorder<M, R> {
+    /// Each row's attention to rows of its own sequence: `qkv` `[rows, dim + 2 kv_dim]`, a row
+    /// `[query heads | key heads | value heads]`, to `[rows, dim]`.
+    pub fn attention(&mut self, heads: Heads, mask: Mask, qkv: Value) -> Value {
+        let attention = self.within(heads, mask, qkv, 0.0);
+        self.record(attention, &[qkv], qkv.rows(), heads.dim())
+    }
+
+    /// Each row's attention to all rows of the same sequence of another value: `q` `[rows, dim]` and `kv`
+    /// `[other rows, 2 kv_dim]`, a row `[key heads | value heads]`, to `[rows, dim]`.
+    pub fn cross_attention(&mut self, heads: Heads, q: Value, kv: Value) -> Value {
+        let attention = self.between(heads, q, kv, 0.0);
+        self.record(attention, &[q, kv], q.rows(), heads.dim())
+    }
+
+    fn within(&mut self, heads: Heads, mask: Mask, qkv: Value, rate: f32) -> Attention {
+        assert_eq!(qkv.width(), heads.dim() + 2 * heads.kv_dim(), "the width of queries, keys and values");
+        let (sequences, place) = (self.sequences(), if rate > 0.0 { self.place() } else { 0 });
+        let rows = qkv.rows() / sequences;
+        Attention { heads, mask, sequences, queries: rows, keys: rows, across: false, rate, place }
+    }
+
+    fn between(&mut self, heads: Heads, q: Value, kv: Value, rate: f32) -> Attention {
+        assert_eq!(q.width(), heads.dim(), "the width of queries");
+        assert_eq!(kv.width(), 2 * heads.kv_dim(), "the width of keys and values");
+        let (sequences, place) = (self.sequences(), if rate > 0.0 { self.place() } else { 0 });
+        let (queries, keys) = (q.rows() / sequences, kv.rows() / sequences);
+        Attention { heads, mask: Mask::Bidirectional, sequences, queries, keys, across: true, rate, place }
+    }
+}
+
+impl<R: Real> Recorder<Training, R> {
+    /// [`attention`](Self::attention) under dropout of its weights.
+    pub fn attention_with_dropout(&mut self, heads: Heads, mask: Mask, rate: f32, qkv: Value) -> Value {
+        check_rate(rate);
+        let attention = self.within(heads, mask, qkv, rate);
+        self.record(attention, &[qkv], qkv.rows(), heads.dim())
+    }
+
+    /// [`cross_attention`](Self::cross_attention) under dropout of its weights.
+    pub fn cross_attention_with_dropout(&mut self, heads: Heads, rate: f32, q: Value, kv: Value) -> Value {
+        check_rate(rate);
+        let attention = self.between(heads, q, kv, rate);
+        self.record(attention, &[q, kv], q.rows(), heads.dim())
+    }
+}
+
+/// A block of rows of a head of a sequence, and where its numbers lie.
+struct Block {
+    /// Which of its input's rows is the first.
+    first: usize,
+    /// Rows.
+    rows: usize,
+    /// Keys that any of them sees.
+    end: usize,
+    /// Where queries and results begin in the block's first row's output.
+    y: usize,
+    /// Where queries, keys and values begin in their inputs.
+    q: usize,
+    k: usize,
+    v: usize,
+    /// Where the block's weights begin.
+    p: usize,
+    /// Names the block's mask of dropout.
+    name: u64,
+}
+
+impl Attention {
+    /// Widths of the rows that hold queries, and keys and values.
+    fn strides(&self) -> (usize, usize) {
+        let (dim, kv_dim) = (self.heads.dim(), self.heads.kv_dim());
+        if self.across { (dim, 2 * kv_dim) } else { (dim + 2 * kv_dim, dim + 2 * kv_dim) }
+    }
+
+    fn scale<R: Real>(&self) -> R {
+        R::ONE / R::of(self.heads.head_dim as f64).sqrt()
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = Block> {
+        let &Self { heads, queries, keys, .. } = self;
+        let (q_stride, kv_stride) = self.strides();
+        let keys_at = if self.across { 0 } else { heads.dim() };
+        let group = heads.n_heads / heads.n_kv_heads;
+        (0..self.sequences * heads.n_heads).flat_map(move |i| {
+            let (sequence, head) = (i / heads.n_heads, i % heads.n_heads);
+            let key = keys_at + head / group * heads.head_dim;
+            (0..queries).step_by(BLOCK).map(move |first| {
+                let rows = (queries - first).min(BLOCK);
+                let row = sequence * queries + first;
+                let keys_start = sequence * keys * kv_stride;
+                Block {
+                    first,
+                    rows,
+                    end: if self.mask == Mask::Causal { first + rows } else { keys },
+                    y: row * heads.dim() + head * heads.head_dim,
+                    q: row * q_stride + head * heads.head_dim,
+                    k: keys_start + key,
+                    v: keys_start + key + heads.kv_dim(),
+                    p: (i * queries + first) * keys,
+                    name: (i * queries + first) as u64,
+                }
+            })
+        })
+    }
+
+    /// How many keys row `i` of a block sees.
+    fn seen(&self, block: &Block, i: usize) -> usize {
+        if self.mask == Mask::Causal { block.first + i + 1 } else { block.end }
+    }
+
+    /// Under dropout, the weights `p` of a block as they are applied, in `dropped`; else the weights themselves.
+    fn dropped<'a, R: Real>(&self, block: &Block, key: u64, p: &'a [R], dropped: &'a mut [R]) -> &'a [R] {
+        if self.rate == 0.0 {
+            return p;
+        }
+        dropped[..p.len()].copy_from_slice(p);
+        drop(self.rate, &[key, self.place, block.name], &mut dropped[..p.len()]);
+        &dropped[..p.len()]
+    }
+}
+
+impl<R: Real> Operation<R> for Attention {
+    fn keeps(&self) -> Keeps {
+        Keeps::BOTH
+    }
+
+    fn saved(&self) -> usize {
+        // Under dropout, and a block of weights as they are applied.
+        let weights = self.sequences * self.heads.n_heads * self.queries * self.keys;
+        weights + if self.rate > 0.0 { BLOCK * self.keys } else { 0 }
+    }
+
+    fn scratch(&self) -> usize {
+        BLOCK * self.keys * if self.rate > 0.0 { 2 } else { 1 }
+    }
+
+    fn forward(&self, pass: Forward<'_, R>) {
+        let Heads { head_dim, .. } = self.heads;
+        let (dim, keys, scale) = (self.heads.dim(), self.keys, self.scale());
+        let (q_stride, kv_stride) = self.strides();
+        let [qs, kvs] = if self.across { pass.inputs } else { [pass.inputs[0]; 2] };
+        let (weights, spare) =
+            pass.saved.split_at_mut(self.sequences * self.heads.n_heads * self.queries * keys);
+        for block in self.blocks() {
+            let Block { rows, end, .. } = block;
+            let scores = &mut weights[block.p..][..rows * keys];
+            (pass.multiply)(
+                MatrixMut::strided(scores, rows, end, keys),
                 Write::Set,
-                Matrix::strided(&qkv[start * stride + q..], rows, head_dim, stride),
-                Matrix::strided(&qkv[k..], end, head_dim, stride).transposed(),
+                Matrix::strided(&qs[block.q..], rows, head_dim, q_stride),
+                Matrix::strided(&kvs[block.k..], end, head_dim, kv_stride).transposed(),
             );
-            for (i, row) in scores.chunks_exact_mut(t).enumerate() {
-                let (seen, hidden) = row[..end].split_at_mut(start + i + 1);
+            for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
+                let (seen, hidden) = row[..end].split_at_mut(self.seen(&block, i));
                 softmax(seen, scale);
-                hidden.fill(0.0);
+                hidden.fill(R::ZERO);
             }
-            multiply(
-                MatrixMut::strided(&mut y[start * dim + q..], rows, head_dim, dim),
+            let applied = self.dropped(&block, pass.given.key, scores, spare);
+            (pass.multiply)(
+                MatrixMut::strided(&mut pass.output[block.y..], rows, head_dim, dim),
                 Write::Set,
-                Matrix::strided(scores, rows, end, t),
-                Matrix::strided(&qkv[v..], end, head_dim, stride),
+                Matrix::strided(applied, rows, end, keys),
+                Matrix::strided(&kvs[block.v..], end, head_dim, kv_stride),
             );
         }
     }
-}
 
-/// What [`forward`] was given and made, for [`backward`].
-#[derive(Debug, Clone, Copy)]
-pub struct Saved<'a> {
-    /// `[t, stride]`
-    pub qkv: &'a [f32],
-    /// `[n_heads, t, t]`
-    pub probabilities: &'a [f32],
-    /// `[t, dim]`
-    pub y: &'a [f32],
-}
-
-/// `dy` `[t, dim]` to `dqkv` `[t, stride]`; `scratch` holds [`scratch_len`] values.
-pub fn backward(heads: Heads, t: usize, saved: Saved<'_>, dy: &[f32], scratch: &mut [f32], dqkv: &mut [f32]) {
-    let Heads { head_dim, .. } = heads;
-    let (dim, stride, scale) = (heads.dim(), heads.stride(), heads.scale());
-    let Saved { qkv, y, .. } = saved;
-    dqkv.fill(0.0);
-    for (head, p) in saved.probabilities.chunks_exact(t * t).enumerate() {
-        let (q, k, v) = heads.columns(head);
-        for start in (0..t).step_by(BLOCK) {
-            let end = t.min(start + BLOCK);
-            let rows = end - start;
-            let dscores = &mut scratch[..rows * t];
-            let p = &p[start * t..end * t];
-            let block = Matrix::strided(&dy[start * dim + q..], rows, head_dim, dim);
+    fn backward(&self, pass: Backward<'_, R>) {
+        let Heads { head_dim, .. } = self.heads;
+        let (dim, keys, scale) = (self.heads.dim(), self.keys, self.scale::<R>());
+        let (q_stride, kv_stride) = self.strides();
+        let [qs, kvs] = if self.across { pass.inputs } else { [pass.inputs[0]; 2] };
+        let (y, dy) = (pass.output, pass.doutput);
+        let (first, spare) = pass.scratch.split_at_mut(BLOCK * keys);
+        // Queries' rows are set once, keys' and values' rows are added to by every block that sees them.
+        let [dq, dkv] = pass.dinputs;
+        let q_write = if self.across { dq.write } else { Write::Add };
+        let dinputs = [if self.across { dq.values } else { dq.cleared() }, dkv.cleared()];
+        let kv = usize::from(self.across);
+        for block in self.blocks() {
+            let Block { rows, end, .. } = block;
+            let dscores = &mut first[..rows * keys];
+            let p = &pass.saved[block.p..][..rows * keys];
+            let dy_rows = Matrix::strided(&dy[block.y..], rows, head_dim, dim);
             matmul(
-                MatrixMut::strided(dscores, rows, end, t),
+                MatrixMut::strided(dscores, rows, end, keys),
                 Write::Set,
-                block,
-                Matrix::strided(&qkv[v..], end, head_dim, stride).transposed(),
+                dy_rows,
+                Matrix::strided(&kvs[block.v..], end, head_dim, kv_stride).transposed(),
             );
+            let applied = self.dropped(&block, pass.given.key, p, spare);
             matmul(
-                MatrixMut::strided(&mut dqkv[v..], end, head_dim, stride),
+                MatrixMut::strided(&mut dinputs[kv][block.v..], end, head_dim, kv_stride),
                 Write::Add,
-                Matrix::strided(p, rows, end, t).transposed(),
-                block,
+                Matrix::strided(applied, rows, end, keys).transposed(),
+                dy_rows,
             );
-            // Through the softmax: ds = p * (dp - <dp, p>), and <dp, p> = <dy, y>.
-            for (i, (ds, p)) in dscores.chunks_exact_mut(t).zip(p.chunks_exact(t)).enumerate() {
-                let at = (start + i) * dim + q;
+            // Through the softmax: ds = p * (dp - <dp, p>), and <dp, p> = <dy, y>. Dropout multiplies p and dp by
+            // the same mask.
+            let each =
+                dscores.chunks_exact_mut(keys).zip(applied.chunks_exact(keys)).zip(p.chunks_exact(keys));
+            for (i, ((ds, applied), p)) in each.enumerate() {
+                let at = block.y + i * dim;
                 let mean = dot(&dy[at..at + head_dim], &y[at..at + head_dim]);
-                for (ds, p) in ds[..end].iter_mut().zip(p) {
-                    *ds = p * (*ds - mean) * scale;
+                if self.rate == 0.0 {
+                    for (ds, &p) in ds[..end].iter_mut().zip(p) {
+                        *ds = p * (*ds - mean) * scale;
+                    }
+                } else {
+                    for ((ds, &applied), &p) in ds[..end].iter_mut().zip(applied).zip(p) {
+                        *ds = (applied * *ds - p * mean) * scale;
+                    }
                 }
             }
-            let dscores = Matrix::strided(dscores, rows, end, t);
+            let dscores = Matrix::strided(dscores, rows, end, keys);
             matmul(
-                MatrixMut::strided(&mut dqkv[start * stride + q..], rows, head_dim, stride),
-                Write::Set,
+                MatrixMut::strided(&mut dinputs[0][block.q..], rows, head_dim, q_stride),
+                q_write,
                 dscores,
-                Matrix::strided(&qkv[k..], end, head_dim, stride),
+                Matrix::strided(&kvs[block.k..], end, head_dim, kv_stride),
             );
             matmul(
-                MatrixMut::strided(&mut dqkv[k..], end, head_dim, stride),
+                MatrixMut::strided(&mut dinputs[kv][block.k..], end, head_dim, kv_stride),
                 Write::Add,
                 dscores.transposed(),
-                Matrix::strided(&qkv[start * stride + q..], rows, head_dim, stride),
+                Matrix::strided(&qs[block.q..], rows, head_dim, q_stride),
             );
         }
+    }
+
+    fn freeze(&self) -> Freeze<R> {
+        Freeze::Becomes(Box::new(Self { rate: 0.0, ..self.clone() }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::finite_difference::{agree, noise};
+    use crate::nn::checks::{check, noise, output};
+    use crate::nn::graph::Given;
 
     const HEADS: Heads = Heads { n_heads: 4, n_kv_heads: 2, head_dim: 2 };
-
-    fn run(t: usize, qkv: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let mut p = vec![0.0; HEADS.n_heads * t * t];
-        let mut y = vec![0.0; t * HEADS.dim()];
-        forward(matmul, HEADS, t, qkv, &mut p, &mut y);
-        (p, y)
-    }
+    const STRIDE: usize = 16;
 
     #[test]
     fn gradients_across_a_block_border() {
-        let t = BLOCK + 3;
-        let qkv = noise(1, t * HEADS.stride());
-        let dy = noise(2, t * HEADS.dim());
-        let (probabilities, y) = run(t, &qkv);
-        let saved = Saved { qkv: &qkv, probabilities: &probabilities, y: &y };
-        let mut dqkv = vec![0.0; qkv.len()];
-        let mut scratch = vec![0.0; scratch_len(t)];
-        backward(HEADS, t, saved, &dy, &mut scratch, &mut dqkv);
-        agree(&qkv, &dy, &dqkv, |qkv| run(t, qkv).1);
+        for mask in [Mask::Causal, Mask::Bidirectional] {
+            check(1, BLOCK + 3, |net| {
+                let qkv = net.variable("qkv", BLOCK + 3, STRIDE);
+                net.attention(HEADS, mask, qkv)
+            });
+        }
     }
 
     #[test]
-    fn equals_the_definition_and_sees_no_future() {
+    fn gradients_of_several_sequences_under_dropout() {
+        for mask in [Mask::Causal, Mask::Bidirectional] {
+            check(3, 5, |net| {
+                let qkv = net.variable("qkv", 15, STRIDE);
+                net.attention_with_dropout(HEADS, mask, 0.3, qkv)
+            });
+        }
+    }
+
+    #[test]
+    fn gradients_from_one_sequence_to_another() {
+        for rate in [0.0, 0.3] {
+            check(2, 3, |net| {
+                let (q, kv) = (net.variable("q", 2 * 3, 8), net.variable("kv", 2 * 5, 8));
+                net.cross_attention_with_dropout(HEADS, rate, q, kv)
+            });
+        }
+    }
+
+    #[test]
+    fn a_query_that_is_read_again_has_both_gradients() {
+        check(2, 3, |net| {
+            let (q, kv) = (net.variable("q", 2 * 3, 8), net.variable("kv", 2 * 5, 8));
+            let y = net.cross_attention(HEADS, q, kv);
+            net.residual(q, y)
+        });
+    }
+
+    #[test]
+    fn equals_the_definition_and_sees_what_it_may() {
         let t = BLOCK + 5;
-        let (dim, stride) = (HEADS.dim(), HEADS.stride());
-        let qkv = noise(3, t * stride);
-        let (_, y) = run(t, &qkv);
-        for i in 0..t {
-            for head in 0..HEADS.n_heads {
-                let group = head / 2;
-                let at = |row: usize, column: usize| f64::from(qkv[row * stride + column]);
-                let weights: Vec<f64> = (0..=i)
-                    .map(|j| {
-                        let score =
-                            (0..2).map(|c| at(i, head * 2 + c) * at(j, dim + group * 2 + c)).sum::<f64>();
-                        (score / 2f64.sqrt()).exp()
-                    })
-                    .collect();
-                let total: f64 = weights.iter().sum();
-                for c in 0..2 {
-                    let value = |j: usize| at(j, dim + HEADS.kv_dim() + group * 2 + c);
-                    let expected: f64 = (0..=i).map(|j| weights[j] * value(j)).sum::<f64>() / total;
-                    let found = f64::from(y[i * dim + head * 2 + c]);
-                    assert!((found - expected).abs() < 1e-5, "row {i} head {head}");
+        let qkv = noise(3, t * STRIDE);
+        for mask in [Mask::Causal, Mask::Bidirectional] {
+            let mut net = Recorder::<Training, f64>::new(1, t);
+            let x = net.variable("qkv", t, STRIDE);
+            let y = net.attention(HEADS, mask, x);
+            let y = output(&net.finish(y), &qkv, &Given::default());
+            for i in 0..t {
+                let seen = if mask == Mask::Causal { i + 1 } else { t };
+                for head in 0..HEADS.n_heads {
+                    let group = head / 2;
+                    let at = |row: usize, column: usize| qkv[row * STRIDE + column];
+                    let score = |j: usize, c: usize| at(i, head * 2 + c) * at(j, 8 + group * 2 + c);
+                    let weights: Vec<f64> =
+                        (0..seen).map(|j| ((score(j, 0) + score(j, 1)) / 2f64.sqrt()).exp()).collect();
+                    let total: f64 = weights.iter().sum();
+                    for c in 0..2 {
+                        let value = |j: usize| at(j, 12 + group * 2 + c);
+                        let expected = (0..seen).map(|j| weights[j] * value(j)).sum::<f64>() / total;
+                        let found = y[i * 8 + head * 2 + c];
+                        assert!((found - expected).abs() < 1e-12, "{mask:?}, row {i} head {head}");
+                    }
                 }
             }
         }

@@ -1,52 +1,120 @@
 //! Cross-entropy of the softmax of logits, in nats.
 
-use super::math::softmax;
+use super::graph::{Backward, Forward, Freeze, Mode, Operation, Recorder, Value};
+use super::math::{softmax, sum};
+use super::real::Real;
+use std::iter::zip;
 
-/// The sum of `-ln p(target)` over the rows of `logits` `[t, vocab_size]`, whose values are
-/// replaced by probabilities.
-pub fn forward(vocab_size: usize, logits: &mut [f32], targets: &[u16]) -> f64 {
-    assert_eq!(logits.len(), targets.len() * vocab_size);
-    logits
-        .chunks_exact_mut(vocab_size)
-        .zip(targets)
-        .map(|(row, &target)| {
-            let logit = row[usize::from(target)];
-            f64::from(softmax(row, 1.0) - logit)
-        })
-        .sum()
+/// The target of a row that does not count, such as padding.
+pub const IGNORED: u16 = u16::MAX;
+
+/// The sum of `-ln p(target)` over the rows of logits `[rows, classes]`, which become probabilities and, in the
+/// backward pass, their gradient. With a smoothing of `s` the target is `1 - s` of the one class and `s / classes` of
+/// every class (Szegedy et al. 2016, section 7).
+#[derive(Debug, Clone)]
+struct CrossEntropy {
+    classes: usize,
+    smoothing: f64,
 }
 
-/// Turns the probabilities that [`forward`] left into the gradient, by the logits, of the loss
-/// times `scale`.
-pub fn backward(vocab_size: usize, probabilities: &mut [f32], targets: &[u16], scale: f32) {
-    for (row, &target) in probabilities.chunks_exact_mut(vocab_size).zip(targets) {
-        row[usize::from(target)] -= 1.0;
-        for value in row {
-            *value *= scale;
+impl<M: Mode, R: Real> Recorder<M, R> {
+    /// Ends a network with the loss of `logits` `[rows, classes]`, of which
+    /// [`Given::targets`](super::graph::Given::targets) has one for each row; rows whose target is [`IGNORED`] count
+    /// nothing. The output is the probabilities.
+    pub fn cross_entropy(&mut self, smoothing: f64, logits: Value) -> Value {
+        let classes = logits.width();
+        assert!(classes <= usize::from(IGNORED), "found {classes} classes, wanted at most {IGNORED}");
+        self.record(CrossEntropy { classes, smoothing }, &[logits], logits.rows(), classes)
+    }
+}
+
+impl<R: Real> Operation<R> for CrossEntropy {
+    fn in_place(&self) -> bool {
+        true
+    }
+
+    fn is_loss(&self) -> bool {
+        true
+    }
+
+    fn forward(&self, pass: Forward<'_, R>) {
+        let (classes, targets) = (self.classes, pass.given.targets);
+        assert_eq!(pass.output.len(), targets.len() * classes, "a target for each row");
+        for (row, &target) in zip(pass.output.chunks_exact_mut(classes), targets) {
+            // One row more costs less than a branch around it.
+            let counts = target != IGNORED;
+            let logit = if counts { row[usize::from(target)] } else { R::ZERO };
+            let others = if self.smoothing > 0.0 { (sum(row) / R::of(classes as f64)).wide() } else { 0.0 };
+            let log_sum = softmax(row, R::ONE);
+            if counts {
+                // With smoothing the logit gives way to the mean of all.
+                *pass.loss += (log_sum - logit).wide() + self.smoothing * (logit.wide() - others);
+            }
         }
+    }
+
+    fn backward(&self, pass: Backward<'_, R>) {
+        let [dlogits, _] = pass.dinputs;
+        let scale = pass.given.scale;
+        let everywhere = R::of(self.smoothing / self.classes as f64);
+        let there = R::of(1.0 - self.smoothing);
+        for (row, &target) in zip(dlogits.values.chunks_exact_mut(self.classes), pass.given.targets) {
+            if target == IGNORED {
+                row.fill(R::ZERO);
+                continue;
+            }
+            row[usize::from(target)] -= there;
+            for value in row {
+                *value = (*value - everywhere) * scale;
+            }
+        }
+    }
+
+    fn freeze(&self) -> Freeze<R> {
+        Freeze::same(self)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::finite_difference::{agree, noise};
+    use crate::nn::checks::check_with;
+    use crate::nn::graph::{Given, Memory, Training};
 
     #[test]
     fn gradients() {
-        let (vocab_size, targets, scale) = (7, [3, 0, 6], 0.25);
-        let logits = noise(1, targets.len() * vocab_size);
-        let mut dlogits = logits.clone();
-        forward(vocab_size, &mut dlogits, &targets);
-        backward(vocab_size, &mut dlogits, &targets, scale);
-        agree(&logits, &[scale], &dlogits, |logits| {
-            vec![forward(vocab_size, &mut logits.to_vec(), &targets) as f32]
-        });
+        for smoothing in [0.0, 0.1] {
+            check_with(1, 3, |net| {
+                let logits = net.variable("logits", 3, 7);
+                net.cross_entropy(smoothing, logits)
+            });
+        }
+    }
+
+    fn run(logits: &[f64], classes: usize, targets: &[u16]) -> (f64, Vec<f64>) {
+        let mut net = Recorder::<Training, f64>::new(1, targets.len());
+        let x = net.variable("logits", targets.len(), classes);
+        let end = net.cross_entropy(0.0, x);
+        let network = net.finish(end);
+        let (mut memory, mut grad) = (Memory::new(&network), vec![0.0; logits.len()]);
+        let given = Given { targets, ..Given::default() };
+        let loss = network.forward(logits, &given, &mut memory);
+        network.backward(logits, &given, &mut memory, &mut grad);
+        (loss, grad)
     }
 
     #[test]
     fn equal_logits_give_the_log_of_their_number() {
-        let loss = forward(8, &mut [5.0; 16], &[1, 2]);
-        assert!((loss - 2.0 * 8f64.ln()).abs() < 1e-6);
+        let (loss, _) = run(&[5.0; 16], 8, &[1, 2]);
+        assert!((loss - 2.0 * 8f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn ignored_rows_count_nothing() {
+        let (two, _) = run(&[1.0, 2.0, 3.0, 4.0, 6.0, 9.0], 2, &[1, 0, 0]);
+        let (one, grad) = run(&[1.0, 2.0, 3.0, 4.0, 6.0, 9.0], 2, &[1, IGNORED, 0]);
+        let (alone, _) = run(&[3.0, 4.0], 2, &[0]);
+        assert!((two - alone - one).abs() < 1e-12);
+        assert_eq!(grad[2..4], [0.0, 0.0]);
     }
 }

@@ -1,101 +1,128 @@
 //! Linear layers: `y = x W^T + b` with `W` `[outputs, inputs]`.
 
+use super::embedding::Table;
+use super::graph::{Backward, Forward, Freeze, Keeps, Mode, Operation, Recorder, Value};
 use super::math::add;
-use super::matrix::{Matrix, MatrixMut, Multiply, Write, matmul};
-
-/// A weight and its optional bias, borrowed from the parameters.
-#[derive(Debug, Clone, Copy)]
-pub struct Linear<'a> {
-    /// `[outputs, inputs]`
-    pub weight: &'a [f32],
-    /// `[outputs]`
-    pub bias: Option<&'a [f32]>,
-    /// Columns of the weight.
-    pub inputs: usize,
-}
-
-impl Linear<'_> {
-    /// Rows of the weight.
-    pub fn outputs(&self) -> usize {
-        self.weight.len() / self.inputs
-    }
-}
+use super::matrix::{Matrix, MatrixMut, Write, matmul};
+use super::real::Real;
+use std::ops::Range;
 
 /// `x` `[rows, inputs]` to `y` `[rows, outputs]`.
-pub fn forward(multiply: Multiply, linear: Linear<'_>, x: &[f32], y: &mut [f32]) {
-    let (inputs, outputs) = (linear.inputs, linear.outputs());
-    let rows = x.len() / inputs;
-    multiply(
-        MatrixMut::new(y, rows, outputs),
-        Write::Set,
-        Matrix::new(x, rows, inputs),
-        Matrix::new(linear.weight, outputs, inputs).transposed(),
-    );
-    if let Some(bias) = linear.bias {
-        for y in y.chunks_exact_mut(outputs) {
-            add(y, bias);
+#[derive(Debug, Clone)]
+struct Linear {
+    inputs: usize,
+    outputs: usize,
+    /// `[outputs, inputs]`
+    weight: Range<usize>,
+    /// `[outputs]`
+    bias: Option<Range<usize>>,
+}
+
+impl<M: Mode, R: Real> Recorder<M, R> {
+    /// `x` `[rows, inputs]` times matrices `[width, inputs]`, their results `[rows, width + width + ...]` beside one
+    /// another. Declares `prefix.name.weight` of each, then `prefix.name.bias` of each if there are biases; shows each
+    /// as `prefix.name`.
+    pub fn linear(&mut self, prefix: &str, matrices: &[(&str, usize)], biases: bool, x: Value) -> Value {
+        let inputs = x.width();
+        let names = || matrices.iter().map(|&(name, width)| (format!("{prefix}.{name}"), width));
+        let weights: Vec<_> =
+            names().map(|(name, width)| self.tensor(&format!("{name}.weight"), &[width, inputs])).collect();
+        let biases: Vec<_> = names()
+            .filter(|_| biases)
+            .map(|(name, width)| self.tensor(&format!("{name}.bias"), &[width]))
+            .collect();
+        let whole = |parts: &[Range<usize>]| Some(parts.first()?.start..parts.last()?.end);
+        let weight = whole(&weights).expect("at least one matrix");
+        let outputs = weight.len() / inputs;
+        let linear = Linear { inputs, outputs, weight, bias: whole(&biases) };
+        let y = self.record(linear, &[x], x.rows(), outputs);
+        let mut start = 0;
+        for (name, width) in names() {
+            self.show_columns(name, y, start..start + width);
+            start += width;
         }
+        y
+    }
+
+    /// `x` `[rows, width]` times the rows of a table `[entries, width]`: a head, tied or not.
+    pub fn project(&mut self, table: &Table, x: Value) -> Value {
+        assert_eq!(x.width(), table.width, "the head's input");
+        let weight = table.range.clone();
+        let linear = Linear { inputs: table.width, outputs: table.entries, weight, bias: None };
+        self.record(linear, &[x], x.rows(), table.entries)
     }
 }
 
-/// `dy` `[rows, outputs]` to `dx` `[rows, inputs]`.
-pub fn backward_input(linear: Linear<'_>, dy: &[f32], dx: &mut [f32]) {
-    let (inputs, outputs) = (linear.inputs, linear.outputs());
-    let rows = dy.len() / outputs;
-    matmul(
-        MatrixMut::new(dx, rows, inputs),
-        Write::Set,
-        Matrix::new(dy, rows, outputs),
-        Matrix::new(linear.weight, outputs, inputs),
-    );
-}
+impl<R: Real> Operation<R> for Linear {
+    fn keeps(&self) -> Keeps {
+        Keeps::INPUTS
+    }
 
-/// Adds the gradient of the weight to `dweight`.
-pub fn backward_weight(inputs: usize, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
-    let rows = x.len() / inputs;
-    let outputs = dweight.len() / inputs;
-    matmul(
-        MatrixMut::new(dweight, outputs, inputs),
-        Write::Add,
-        Matrix::new(dy, rows, outputs).transposed(),
-        Matrix::new(x, rows, inputs),
-    );
-}
+    fn has_parameters(&self) -> bool {
+        true
+    }
 
-/// Adds the gradient of the bias to `dbias` `[outputs]`.
-pub fn backward_bias(dy: &[f32], dbias: &mut [f32]) {
-    for dy in dy.chunks_exact(dbias.len()) {
-        add(dbias, dy);
+    fn forward(&self, pass: Forward<'_, R>) {
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        let [x, _] = pass.inputs;
+        let rows = x.len() / inputs;
+        let weight = &pass.params[self.weight.clone()];
+        (pass.multiply)(
+            MatrixMut::new(pass.output, rows, outputs),
+            Write::Set,
+            Matrix::new(x, rows, inputs),
+            Matrix::new(weight, outputs, inputs).transposed(),
+        );
+        if let Some(bias) = self.bias.clone() {
+            for y in pass.output.chunks_exact_mut(outputs) {
+                add(y, &pass.params[bias.clone()]);
+            }
+        }
+    }
+
+    fn backward(&self, pass: Backward<'_, R>) {
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        let ([x, _], dy, [dx, _]) = (pass.inputs, pass.doutput, pass.dinputs);
+        let rows = x.len() / inputs;
+        let dy_rows = Matrix::new(dy, rows, outputs);
+        if dx.is_wanted() {
+            let weight = &pass.params[self.weight.clone()];
+            let dx_rows = MatrixMut::new(dx.values, rows, inputs);
+            matmul(dx_rows, dx.write, dy_rows, Matrix::new(weight, outputs, inputs));
+        }
+        let dweight = MatrixMut::new(&mut pass.grad[self.weight.clone()], outputs, inputs);
+        matmul(dweight, Write::Add, dy_rows.transposed(), Matrix::new(x, rows, inputs));
+        if let Some(bias) = self.bias.clone() {
+            let dbias = &mut pass.grad[bias];
+            dy.chunks_exact(outputs).for_each(|dy| add(dbias, dy));
+        }
+    }
+
+    fn freeze(&self) -> Freeze<R> {
+        Freeze::same(self)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::nn::finite_difference::{agree, noise};
+    use crate::nn::checks::check;
 
     #[test]
     fn gradients() {
-        let (rows, inputs, outputs) = (3, 5, 4);
-        let x = noise(1, rows * inputs);
-        let weight = noise(2, outputs * inputs);
-        let bias = noise(3, outputs);
-        let dy = noise(4, rows * outputs);
-        let run = |x: &[f32], weight: &[f32], bias: &[f32]| {
-            let mut y = vec![0.0; rows * outputs];
-            let linear = Linear { weight, bias: Some(bias), inputs };
-            forward(matmul, linear, x, &mut y);
-            y
-        };
-        let linear = Linear { weight: &weight, bias: None, inputs };
-        let mut dx = vec![0.0; x.len()];
-        backward_input(linear, &dy, &mut dx);
-        agree(&x, &dy, &dx, |x| run(x, &weight, &bias));
-        let mut dweight = vec![0.0; weight.len()];
-        backward_weight(inputs, &x, &dy, &mut dweight);
-        agree(&weight, &dy, &dweight, |w| run(&x, w, &bias));
-        let mut dbias = vec![0.0; outputs];
-        backward_bias(&dy, &mut dbias);
-        agree(&bias, &dy, &dbias, |b| run(&x, &weight, b));
+        for biases in [false, true] {
+            check(1, 3, |net| {
+                let x = net.variable("x", 3, 5);
+                net.linear("layer", &[("a", 4), ("b", 2)], biases, x)
+            });
+        }
+    }
+
+    #[test]
+    fn a_table_read_twice_has_both_gradients() {
+        check(1, 3, |net| {
+            let table = net.table("table", 7, 4);
+            let x = net.embedding(&table);
+            net.project(&table, x)
+        });
     }
 }

@@ -1,5 +1,7 @@
 //! Scalar functions and reductions that the compiler can vectorise.
 
+use super::real::Real;
+
 /// Number of partial results that a reduction keeps, one per vector lane.
 const LANES: usize = 8;
 
@@ -24,61 +26,79 @@ pub fn exp(x: f32) -> f32 {
     p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
+/// The normal distribution function of `x`, and its derivative. By Abramowitz and Stegun 7.1.26,
+/// whose error is below 1.5e-7.
+#[inline(always)]
+pub fn normal(x: f32) -> (f32, f32) {
+    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let bell = exp(-z * z);
+    let t = 1.0 / (1.0 + 0.327_591_1 * z);
+    let tail = 1.061_405_4;
+    let tail = tail * t - 1.453_152;
+    let tail = tail * t + 1.421_413_8;
+    let tail = tail * t - 0.284_496_72;
+    let tail = tail * t + 0.254_829_6;
+    let upper = 0.5 * tail * t * bell;
+    const DENSITY: f32 = 0.398_942_3; // 1 / sqrt(2 pi)
+    (if x < 0.0 { upper } else { 1.0 - upper }, DENSITY * bell)
+}
+
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
-pub fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
+pub fn sigmoid<R: Real>(x: R) -> R {
+    R::ONE / (R::ONE + (-x).exp())
 }
 
 /// The sum of `f(i)` for `i` in `0..len`, in a fixed order of several lanes.
 #[inline(always)]
-pub fn reduce(len: usize, f: impl Fn(usize) -> f32) -> f32 {
-    let mut lanes = [0.0; LANES];
+pub fn reduce<R: Real>(len: usize, f: impl Fn(usize) -> R) -> R {
+    let mut lanes = [R::ZERO; LANES];
     let whole = len - len % LANES;
     for start in (0..whole).step_by(LANES) {
         for (lane, sum) in lanes.iter_mut().enumerate() {
             *sum += f(start + lane);
         }
     }
-    lanes.iter().sum::<f32>() + (whole..len).map(f).sum::<f32>()
+    lanes.iter().copied().sum::<R>() + (whole..len).map(f).sum::<R>()
 }
 
 /// The inner product of two rows of equal length.
 #[inline]
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub fn dot<R: Real>(a: &[R], b: &[R]) -> R {
     let b = &b[..a.len()];
     reduce(a.len(), |i| a[i] * b[i])
 }
 
 /// The sum of a row.
 #[inline]
-pub fn sum(x: &[f32]) -> f32 {
+pub fn sum<R: Real>(x: &[R]) -> R {
     reduce(x.len(), |i| x[i])
 }
 
 /// The largest value of a row.
 #[inline]
-pub fn max(x: &[f32]) -> f32 {
+pub fn max<R: Real>(x: &[R]) -> R {
+    let least = R::of(f64::NEG_INFINITY);
     let (chunks, rest) = x.as_chunks::<LANES>();
-    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let mut lanes = [least; LANES];
     for chunk in chunks {
         for (lane, &x) in lanes.iter_mut().zip(chunk) {
             *lane = if x > *lane { x } else { *lane };
         }
     }
-    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |m, &x| m.max(x))
+    lanes.iter().chain(rest).fold(least, |m, &x| m.max(x))
 }
 
 /// Softmax in place after multiplying by `scale`, and the natural logarithm of the sum of
 /// exponentials of the scaled row.
 #[inline]
-pub fn softmax(row: &mut [f32], scale: f32) -> f32 {
+pub fn softmax<R: Real>(row: &mut [R], scale: R) -> R {
     let peak = max(row) * scale;
     for x in row.iter_mut() {
-        *x = exp(*x * scale - peak);
+        *x = (*x * scale - peak).exp();
     }
     let total = sum(row);
-    let inverse = 1.0 / total;
+    let inverse = R::ONE / total;
     for x in row.iter_mut() {
         *x *= inverse;
     }
@@ -87,8 +107,8 @@ pub fn softmax(row: &mut [f32], scale: f32) -> f32 {
 
 /// `x += y`, element by element.
 #[inline]
-pub fn add(x: &mut [f32], y: &[f32]) {
-    for (x, y) in x.iter_mut().zip(y) {
+pub fn add<R: Real>(x: &mut [R], y: &[R]) {
+    for (x, &y) in x.iter_mut().zip(y) {
         *x += y;
     }
 }
@@ -113,15 +133,15 @@ mod tests {
     #[test]
     fn reductions_cover_the_tail() {
         let x: Vec<f32> = (1..=19).map(|i| i as f32).collect();
-        assert_eq!(sum(&x), 190.0);
+        assert_eq!(sum(&x), 190.0f32);
         assert_eq!(dot(&x, &x), 2470.0);
         assert_eq!(max(&x), 19.0);
-        assert_eq!(max(&[-3.0, -2.0]), -2.0);
+        assert_eq!(max(&[-3.0f32, -2.0]), -2.0);
     }
 
     #[test]
     fn softmax_sums_to_one_and_returns_the_log_sum() {
-        let mut row = [1.0, 2.0, 3.0];
+        let mut row = [1.0f32, 2.0, 3.0];
         let log_sum = softmax(&mut row, 2.0);
         let exact = (2f64.exp() + 4f64.exp() + 6f64.exp()).ln();
         assert!((f64::from(log_sum) - exact).abs() < 1e-6);

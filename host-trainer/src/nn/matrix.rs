@@ -1,26 +1,27 @@
 //! Strided matrix views and their product.
 
 use super::math::dot;
+use super::real::Real;
 use gemm::Parallelism;
 
 /// A read-only `[rows, columns]` view of a slice.
 #[derive(Debug, Clone, Copy)]
-pub struct Matrix<'a> {
-    values: &'a [f32],
+pub struct Matrix<'a, R> {
+    values: &'a [R],
     rows: usize,
     columns: usize,
     row_stride: usize,
     column_stride: usize,
 }
 
-impl<'a> Matrix<'a> {
+impl<'a, R> Matrix<'a, R> {
     /// Views densely packed rows. Panics if `values` is too short.
-    pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub fn new(values: &'a [R], rows: usize, columns: usize) -> Self {
         Self::strided(values, rows, columns, columns)
     }
 
     /// Views rows that start `row_stride` values apart. Panics if `values` is too short.
-    pub fn strided(values: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+    pub fn strided(values: &'a [R], rows: usize, columns: usize, row_stride: usize) -> Self {
         check(values.len(), rows, columns, row_stride);
         Self { values, rows, columns, row_stride, column_stride: 1 }
     }
@@ -39,22 +40,22 @@ impl<'a> Matrix<'a> {
 
 /// A writable `[rows, columns]` view of a slice.
 #[derive(Debug)]
-pub struct MatrixMut<'a> {
-    values: &'a mut [f32],
+pub struct MatrixMut<'a, R> {
+    values: &'a mut [R],
     rows: usize,
     columns: usize,
     row_stride: usize,
 }
 
-impl<'a> MatrixMut<'a> {
+impl<'a, R> MatrixMut<'a, R> {
     /// Views densely packed rows. Panics if `values` is too short.
-    pub fn new(values: &'a mut [f32], rows: usize, columns: usize) -> Self {
+    pub fn new(values: &'a mut [R], rows: usize, columns: usize) -> Self {
         Self::strided(values, rows, columns, columns)
     }
 
     /// Views rows that start `row_stride` values apart. Panics if `values` is too short or the
     /// rows overlap.
-    pub fn strided(values: &'a mut [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+    pub fn strided(values: &'a mut [R], rows: usize, columns: usize, row_stride: usize) -> Self {
         check(values.len(), rows, columns, row_stride);
         assert!(row_stride >= columns, "rows overlap");
         Self { values, rows, columns, row_stride }
@@ -71,10 +72,10 @@ pub enum Write {
 }
 
 /// One of the two products below.
-pub type Multiply = fn(MatrixMut<'_>, Write, Matrix<'_>, Matrix<'_>);
+pub type Multiply<R> = fn(MatrixMut<'_, R>, Write, Matrix<'_, R>, Matrix<'_, R>);
 
 /// [`matmul`], slower, but with the same bits on every processor.
-pub fn matmul_portable(out: MatrixMut<'_>, write: Write, a: Matrix<'_>, b: Matrix<'_>) {
+pub fn matmul_portable<R: Real>(out: MatrixMut<'_, R>, write: Write, a: Matrix<'_, R>, b: Matrix<'_, R>) {
     assert_eq!((out.rows, out.columns, a.columns), (a.rows, b.columns, b.rows));
     if out.columns == 0 {
         return;
@@ -82,7 +83,7 @@ pub fn matmul_portable(out: MatrixMut<'_>, write: Write, a: Matrix<'_>, b: Matri
     for (i, out) in out.values.chunks_mut(out.row_stride).take(out.rows).enumerate() {
         let out = &mut out[..b.columns];
         if write == Write::Set {
-            out.fill(0.0);
+            out.fill(R::ZERO);
         }
         let a_at = |k: usize| a.values[i * a.row_stride + k * a.column_stride];
         if b.row_stride == 1 && a.column_stride == 1 {
@@ -93,7 +94,7 @@ pub fn matmul_portable(out: MatrixMut<'_>, write: Write, a: Matrix<'_>, b: Matri
         } else {
             for k in 0..a.columns {
                 let row = b.values[k * b.row_stride..].iter().step_by(b.column_stride);
-                out.iter_mut().zip(row).for_each(|(out, b)| *out += a_at(k) * b);
+                out.iter_mut().zip(row).for_each(|(out, &b)| *out += a_at(k) * b);
             }
         }
     }
@@ -101,7 +102,7 @@ pub fn matmul_portable(out: MatrixMut<'_>, write: Write, a: Matrix<'_>, b: Matri
 
 /// The product of `a` `[m, k]` and `b` `[k, n]`, written to `out` `[m, n]`. Single-threaded: its
 /// result depends on nothing but its arguments and the processor's vector width.
-pub fn matmul(out: MatrixMut<'_>, write: Write, a: Matrix<'_>, b: Matrix<'_>) {
+pub fn matmul<R: Real>(out: MatrixMut<'_, R>, write: Write, a: Matrix<'_, R>, b: Matrix<'_, R>) {
     assert_eq!((out.rows, out.columns, a.columns), (a.rows, b.columns, b.rows));
     // SAFETY: each view was checked at its construction: (rows - 1) * row_stride + (columns - 1) *
     // column_stride lies inside its slice, and the strides fit isize because the slice does. `out`
@@ -121,8 +122,8 @@ pub fn matmul(out: MatrixMut<'_>, write: Write, a: Matrix<'_>, b: Matrix<'_>) {
             b.values.as_ptr(),
             b.column_stride as isize,
             b.row_stride as isize,
-            1.0,
-            1.0,
+            R::ONE,
+            R::ONE,
             false,
             false,
             false,
@@ -153,7 +154,7 @@ mod tests {
         let b = [5.0, 6.0, 7.0, 8.0];
         let a = Matrix::strided(&a, 2, 2, 3);
         let b = Matrix::new(&b, 2, 2);
-        for multiply in [matmul as Multiply, matmul_portable] {
+        for multiply in [matmul as Multiply<f32>, matmul_portable] {
             let mut out = [1.0; 4];
             multiply(MatrixMut::new(&mut out, 2, 2), Write::Add, a, b);
             assert_eq!(out, [20.0, 23.0, 44.0, 51.0]);

@@ -3,146 +3,203 @@
 //! RMSNorm is Zhang and Sennrich 2019 (section 4), LayerNorm is Ba et al. 2016 (section 3). Both
 //! put epsilon under the square root.
 
+use super::graph::{Backward, Forward, Freeze, Keeps, Mode, Operation, Recorder, Value};
 use super::math::{dot, reduce, sum};
+use super::real::Real;
+use std::ops::Range;
 
-/// What the backward pass needs of a row.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Moments {
-    /// Mean of the row; zero in RMSNorm.
-    pub mean: f32,
-    /// Reciprocal of the root of mean square (or of the variance) plus epsilon.
-    pub inverse: f32,
+/// `y = x / rms(x) * weight` for each row of `x` `[rows, dim]`. Saves the reciprocal of a row's root of mean square.
+#[derive(Debug, Clone)]
+struct RmsNorm {
+    rows: usize,
+    eps: f64,
+    /// `[dim]`
+    weight: Range<usize>,
 }
 
-/// `y = x / rms(x) * weight` for each row of `x` `[rows, dim]`; one entry of `moments` a row.
-pub fn rms_forward(weight: &[f32], eps: f32, x: &[f32], y: &mut [f32], moments: &mut [Moments]) {
-    let dim = weight.len();
-    let rows = x.chunks_exact(dim).zip(y.chunks_exact_mut(dim));
-    for ((x, y), moments) in rows.zip(moments) {
-        let inverse = 1.0 / (dot(x, x) / dim as f32 + eps).sqrt();
-        *moments = Moments { mean: 0.0, inverse };
-        for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
-            *y = x * inverse * w;
-        }
+/// `y = (x - mean(x)) / deviation(x) * weight + bias` for each row of `x` `[rows, dim]`. Saves a row's mean and the
+/// reciprocal of its deviation.
+#[derive(Debug, Clone)]
+struct LayerNorm {
+    rows: usize,
+    eps: f64,
+    /// `[dim]`
+    weight: Range<usize>,
+    /// `[dim]`
+    bias: Range<usize>,
+}
+
+impl<M: Mode, R: Real> Recorder<M, R> {
+    /// RMSNorm of the rows of `x`. Declares `name.weight`; shows `name`.
+    pub fn rms_norm(&mut self, name: &str, eps: f64, x: Value) -> Value {
+        let weight = self.tensor(&format!("{name}.weight"), &[x.width()]);
+        let y = self.record(RmsNorm { rows: x.rows(), eps, weight }, &[x], x.rows(), x.width());
+        self.show(name, y);
+        y
+    }
+
+    /// LayerNorm of the rows of `x`. Declares `name.weight` and `name.bias`; shows `name`.
+    pub fn layer_norm(&mut self, name: &str, eps: f64, x: Value) -> Value {
+        let weight = self.tensor(&format!("{name}.weight"), &[x.width()]);
+        let bias = self.tensor(&format!("{name}.bias"), &[x.width()]);
+        let y = self.record(LayerNorm { rows: x.rows(), eps, weight, bias }, &[x], x.rows(), x.width());
+        self.show(name, y);
+        y
     }
 }
 
-/// Adds to `dx` `[rows, dim]` and `dweight` `[dim]`.
-pub fn rms_backward(
-    weight: &[f32],
-    x: &[f32],
-    moments: &[Moments],
-    dy: &[f32],
-    dx: &mut [f32],
-    dweight: &mut [f32],
-) {
-    let dim = weight.len();
-    let dweight = &mut dweight[..dim];
-    let rows = x.chunks_exact(dim).zip(dy.chunks_exact(dim));
-    for (((x, dy), dx), moments) in rows.zip(dx.chunks_exact_mut(dim)).zip(moments) {
-        let inverse = moments.inverse;
-        // With g = dy * weight: dx = inverse * g - x * inverse^3 * mean(g * x).
-        let pull = reduce(dim, |i| dy[i] * weight[i] * x[i]) / dim as f32;
-        let pull = pull * inverse * inverse * inverse;
-        for i in 0..dim {
-            dweight[i] += dy[i] * x[i] * inverse;
-            dx[i] += dy[i] * weight[i] * inverse - x[i] * pull;
+impl<R: Real> Operation<R> for RmsNorm {
+    fn keeps(&self) -> Keeps {
+        Keeps::INPUTS
+    }
+
+    fn has_parameters(&self) -> bool {
+        true
+    }
+
+    fn saved(&self) -> usize {
+        self.rows
+    }
+
+    fn forward(&self, pass: Forward<'_, R>) {
+        let weight = &pass.params[self.weight.clone()];
+        let (dim, eps) = (weight.len(), R::of(self.eps));
+        let rows = pass.inputs[0].chunks_exact(dim).zip(pass.output.chunks_exact_mut(dim));
+        for ((x, y), saved) in rows.zip(pass.saved) {
+            let inverse = R::ONE / (dot(x, x) / R::of(dim as f64) + eps).sqrt();
+            *saved = inverse;
+            for ((y, &x), &w) in y.iter_mut().zip(x).zip(weight) {
+                *y = x * inverse * w;
+            }
         }
+    }
+
+    fn backward(&self, pass: Backward<'_, R>) {
+        let weight = &pass.params[self.weight.clone()];
+        let dim = weight.len();
+        let dweight = &mut pass.grad[self.weight.clone()];
+        let [dx, _] = pass.dinputs;
+        if !dx.is_wanted() {
+            let rows = pass.inputs[0].chunks_exact(dim).zip(pass.doutput.chunks_exact(dim));
+            for ((x, dy), &inverse) in rows.zip(pass.saved) {
+                (0..dim).for_each(|i| dweight[i] += dy[i] * x[i] * inverse);
+            }
+            return;
+        }
+        let dx = dx.cleared();
+        let rows = pass.inputs[0].chunks_exact(dim).zip(pass.doutput.chunks_exact(dim));
+        for (((x, dy), dx), &inverse) in rows.zip(dx.chunks_exact_mut(dim)).zip(pass.saved) {
+            // With g = dy * weight: dx = inverse * g - x * inverse^3 * mean(g * x).
+            let pull = reduce(dim, |i| dy[i] * weight[i] * x[i]) / R::of(dim as f64);
+            let pull = pull * inverse * inverse * inverse;
+            for i in 0..dim {
+                dweight[i] += dy[i] * x[i] * inverse;
+                dx[i] += dy[i] * weight[i] * inverse - x[i] * pull;
+            }
+        }
+    }
+
+    fn freeze(&self) -> Freeze<R> {
+        Freeze::same(self)
     }
 }
 
-/// `y = (x - mean(x)) / deviation(x) * weight + bias` for each row of `x` `[rows, dim]`.
-pub fn layer_forward(
-    weight: &[f32],
-    bias: &[f32],
-    eps: f32,
-    x: &[f32],
-    y: &mut [f32],
-    moments: &mut [Moments],
-) {
-    let dim = weight.len();
-    let rows = x.chunks_exact(dim).zip(y.chunks_exact_mut(dim));
-    for ((x, y), moments) in rows.zip(moments) {
-        let mean = sum(x) / dim as f32;
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = x - mean;
-        }
-        let inverse = 1.0 / (dot(y, y) / dim as f32 + eps).sqrt();
-        *moments = Moments { mean, inverse };
-        for ((y, w), b) in y.iter_mut().zip(weight).zip(bias) {
-            *y = *y * inverse * w + b;
+impl<R: Real> Operation<R> for LayerNorm {
+    fn keeps(&self) -> Keeps {
+        Keeps::INPUTS
+    }
+
+    fn has_parameters(&self) -> bool {
+        true
+    }
+
+    fn saved(&self) -> usize {
+        2 * self.rows
+    }
+
+    fn forward(&self, pass: Forward<'_, R>) {
+        let weight = &pass.params[self.weight.clone()];
+        let bias = &pass.params[self.bias.clone()];
+        let (dim, eps) = (weight.len(), R::of(self.eps));
+        let width = R::of(dim as f64);
+        let rows = pass.inputs[0].chunks_exact(dim).zip(pass.output.chunks_exact_mut(dim));
+        for ((x, y), saved) in rows.zip(pass.saved.chunks_exact_mut(2)) {
+            let mean = sum(x) / width;
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = x - mean;
+            }
+            let inverse = R::ONE / (dot(y, y) / width + eps).sqrt();
+            saved.copy_from_slice(&[mean, inverse]);
+            for ((y, &w), &b) in y.iter_mut().zip(weight).zip(bias) {
+                *y = *y * inverse * w + b;
+            }
         }
     }
-}
 
-/// Adds to `dx` `[rows, dim]`, `dweight` `[dim]` and `dbias` `[dim]`.
-pub fn layer_backward(
-    weight: &[f32],
-    x: &[f32],
-    moments: &[Moments],
-    dy: &[f32],
-    dx: &mut [f32],
-    dweight: &mut [f32],
-    dbias: &mut [f32],
-) {
-    let dim = weight.len();
-    let (dweight, dbias) = (&mut dweight[..dim], &mut dbias[..dim]);
-    let rows = x.chunks_exact(dim).zip(dy.chunks_exact(dim));
-    for (((x, dy), dx), moments) in rows.zip(dx.chunks_exact_mut(dim)).zip(moments) {
-        let Moments { mean, inverse } = *moments;
-        // With g = dy * weight and n = (x - mean) * inverse:
-        // dx = inverse * (g - mean(g) - n * mean(g * n)).
-        let n = |i: usize| (x[i] - mean) * inverse;
-        let mean_g = dot(dy, weight) / dim as f32;
-        let mean_gn = reduce(dim, |i| dy[i] * weight[i] * n(i)) / dim as f32;
-        for i in 0..dim {
-            dweight[i] += dy[i] * n(i);
-            dbias[i] += dy[i];
-            dx[i] += (dy[i] * weight[i] - mean_g - n(i) * mean_gn) * inverse;
+    fn backward(&self, pass: Backward<'_, R>) {
+        let weight = &pass.params[self.weight.clone()];
+        let dim = weight.len();
+        let width = R::of(dim as f64);
+        // The bias lies right behind the weight.
+        let (dweight, dbias) = pass.grad[self.weight.start..self.bias.end].split_at_mut(dim);
+        let (dweight, dbias) = (&mut dweight[..dim], &mut dbias[..dim]);
+        let [dx, _] = pass.dinputs;
+        let wanted = dx.is_wanted();
+        let dx = dx.cleared();
+        let rows = pass.inputs[0].chunks_exact(dim).zip(pass.doutput.chunks_exact(dim));
+        for (row, ((x, dy), saved)) in rows.zip(pass.saved.chunks_exact(2)).enumerate() {
+            let (mean, inverse) = (saved[0], saved[1]);
+            let n = |i: usize| (x[i] - mean) * inverse;
+            for i in 0..dim {
+                dweight[i] += dy[i] * n(i);
+                dbias[i] += dy[i];
+            }
+            if wanted {
+                // With g = dy * weight and n = (x - mean) * inverse:
+                // dx = inverse * (g - mean(g) - n * mean(g * n)).
+                let mean_g = dot(dy, weight) / width;
+                let mean_gn = reduce(dim, |i| dy[i] * weight[i] * n(i)) / width;
+                for (i, dx) in dx[row * dim..][..dim].iter_mut().enumerate() {
+                    *dx += (dy[i] * weight[i] - mean_g - n(i) * mean_gn) * inverse;
+                }
+            }
         }
+    }
+
+    fn freeze(&self) -> Freeze<R> {
+        Freeze::same(self)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::nn::finite_difference::{agree, noise};
-
-    const ROWS: usize = 3;
-    const DIM: usize = 11;
+    use crate::nn::checks::{FEATURES, check};
 
     #[test]
     fn rms_gradients() {
-        let (x, weight, dy) = (noise(1, ROWS * DIM), noise(2, DIM), noise(3, ROWS * DIM));
-        let run = |x: &[f32], weight: &[f32]| {
-            let mut y = vec![0.0; x.len()];
-            let mut moments = [Moments::default(); ROWS];
-            rms_forward(weight, 1e-5, x, &mut y, &mut moments);
-            (y, moments)
-        };
-        let (_, moments) = run(&x, &weight);
-        let (mut dx, mut dweight) = (vec![0.0; x.len()], vec![0.0; DIM]);
-        rms_backward(&weight, &x, &moments, &dy, &mut dx, &mut dweight);
-        agree(&x, &dy, &dx, |x| run(x, &weight).0);
-        agree(&weight, &dy, &dweight, |w| run(&x, w).0);
+        check(1, 3, |net| {
+            let x = net.variable("x", 3, 11);
+            net.rms_norm("norm", 1e-5, x)
+        });
     }
 
     #[test]
     fn layer_gradients() {
-        let (x, dy) = (noise(1, ROWS * DIM), noise(2, ROWS * DIM));
-        let (weight, bias) = (noise(3, DIM), noise(4, DIM));
-        let run = |x: &[f32], weight: &[f32], bias: &[f32]| {
-            let mut y = vec![0.0; x.len()];
-            let mut moments = [Moments::default(); ROWS];
-            layer_forward(weight, bias, 1e-5, x, &mut y, &mut moments);
-            (y, moments)
-        };
-        let (_, moments) = run(&x, &weight, &bias);
-        let mut dx = vec![0.0; x.len()];
-        let (mut dweight, mut dbias) = (vec![0.0; DIM], vec![0.0; DIM]);
-        layer_backward(&weight, &x, &moments, &dy, &mut dx, &mut dweight, &mut dbias);
-        agree(&x, &dy, &dx, |x| run(x, &weight, &bias).0);
-        agree(&weight, &dy, &dweight, |w| run(&x, w, &bias).0);
-        agree(&bias, &dy, &dbias, |b| run(&x, &weight, b).0);
+        check(1, 3, |net| {
+            let x = net.variable("x", 3, 11);
+            net.layer_norm("norm", 1e-5, x)
+        });
+    }
+
+    #[test]
+    fn gradients_of_the_gain_alone() {
+        check(1, 3, |net| {
+            let x = net.input(FEATURES);
+            net.rms_norm("norm", 1e-5, x)
+        });
+        check(1, 3, |net| {
+            let x = net.input(FEATURES);
+            net.layer_norm("norm", 1e-5, x)
+        });
     }
 }

@@ -66,7 +66,7 @@ pub struct TrainingConfig {
     pub dropout: f32,
     /// Seed of everything random.
     pub seed: u64,
-    /// Threads; zero takes one for each core. Results are reproducible for the same number.
+    /// Threads; zero takes one for each core. Results do not depend on it.
     pub threads: usize,
     /// Steps between two evaluations.
     pub eval_interval: u64,

@@ -5,6 +5,7 @@ mod folder;
 mod interrupt;
 mod progress;
 mod trainer;
+mod turns;
 
 pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig};
 pub use folder::check_folder;

@@ -1,15 +1,14 @@
 //! One training step after the other, without files and without a terminal.
 
 use super::config::{Budget, TrainConfig};
+use super::turns::{Sum, sum_in_turns};
 use crate::checkpoint::State;
-use crate::model::{Model, TrainingMemory};
-use crate::nn::dropout::Dropout;
-use crate::nn::math;
+use crate::model::Model;
+use crate::nn::graph::{Given, Memory, Network, Training};
 use crate::nn::random::Random;
 use crate::optimizer::{AdamW, clip_norm};
 use crate::schedule::Schedule;
 use anyhow::{Result, ensure};
-use std::thread;
 use std::time::Instant;
 
 /// Keep the random choices of a step apart from each other.
@@ -18,9 +17,8 @@ const DROPOUT_STREAM: u64 = 0xd409;
 
 /// A run between two steps.
 ///
-/// Sequence `i` of a batch always belongs to thread `i % threads`, a thread takes its sequences in
-/// order, and the threads' gradients are added in order: the same configuration and number of
-/// threads give the same weights, bit for bit.
+/// Threads take whole sequences, and their gradients are added in the order of the batch: the same configuration gives
+/// the same weights, bit for bit, on any number of threads.
 #[derive(Debug)]
 pub struct Trainer {
     config: TrainConfig,
@@ -28,18 +26,12 @@ pub struct Trainer {
     schedule: Schedule,
     model: Model,
     optimizer: AdamW,
-    workers: Vec<Worker>,
+    network: Network<Training, f32>,
+    workers: Vec<(Memory<f32>, Sum)>,
+    total: Sum,
     step: u64,
     seconds_before: f64,
     started: Instant,
-}
-
-/// What a thread owns.
-#[derive(Debug)]
-struct Worker {
-    memory: TrainingMemory,
-    grad: Vec<f32>,
-    loss: f64,
 }
 
 /// What a step tells.
@@ -61,7 +53,7 @@ impl Trainer {
         let len = model.params().values.len();
         let t = &config.training;
         let threads = t.threads.clamp(1, t.batch);
-        let seq_len = config.model.config.seq_len;
+        let network = config.model.training_network(config.model.config.seq_len, t.dropout);
         Ok(Self {
             budget: config.budget()?,
             schedule: Schedule {
@@ -70,13 +62,9 @@ impl Trainer {
                 warmup: t.warmup,
             },
             optimizer: AdamW::new(len, t.weight_decay),
-            workers: (0..threads)
-                .map(|_| Worker {
-                    memory: TrainingMemory::new(&config.model, seq_len),
-                    grad: vec![0.0; len],
-                    loss: 0.0,
-                })
-                .collect(),
+            workers: (0..threads).map(|_| (Memory::new(&network), Sum::zeros(len))).collect(),
+            total: Sum::zeros(len),
+            network,
             model,
             config,
             step: 0,
@@ -152,44 +140,28 @@ impl Trainer {
         let starts: Vec<usize> = (0..batch).map(|_| random.below(tokens.len() - seq_len)).collect();
 
         let scale = 1.0 / (batch * seq_len) as f32;
-        let (model, step, threads) = (&self.model, self.step, self.workers.len());
-        let work = |first: usize, worker: &mut Worker| {
-            worker.grad.fill(0.0);
-            worker.loss = 0.0;
-            for i in (first..batch).step_by(threads) {
-                let key = [t.seed, DROPOUT_STREAM, step, i as u64];
-                let dropout = Dropout { rate: t.dropout, key: Random::keyed(&key).next_u64() };
-                let inputs = &tokens[starts[i]..][..seq_len];
-                let targets = &tokens[starts[i] + 1..][..seq_len];
-                let Worker { memory, grad, .. } = worker;
-                worker.loss += model.loss_and_grad(inputs, targets, scale, dropout, memory, grad);
-            }
-        };
-        let (main, others) = self.workers.split_first_mut().expect("at least one");
-        thread::scope(|scope| {
-            for (i, worker) in others.iter_mut().enumerate() {
-                scope.spawn(move || work(i + 1, worker));
-            }
-            work(0, main);
+        let (network, params, step) = (&self.network, &self.model.params().values, self.step);
+        sum_in_turns(&mut self.workers, batch, &mut self.total, |i, memory, sum| {
+            let key = Random::keyed(&[t.seed, DROPOUT_STREAM, step, i as u64]).next_u64();
+            let inputs = &tokens[starts[i]..][..seq_len];
+            let targets = &tokens[starts[i] + 1..][..seq_len];
+            let given = Given { tokens: inputs, targets, values: &[], scale, key };
+            sum.loss += network.forward(params, &given, memory);
+            network.backward(params, &given, memory, &mut sum.grad);
         });
-        for other in others {
-            math::add(&mut main.grad, &other.grad);
-            main.loss += other.loss;
-        }
 
-        let loss = main.loss / (batch * seq_len) as f64;
+        let loss = self.total.loss / (batch * seq_len) as f64;
         ensure!(
             loss.is_finite(),
             "step {}: found a loss of {loss}, wanted a number; a lower learning_rate may help",
             self.step
         );
-        let grad_norm = clip_norm(&mut main.grad, t.clip);
+        let grad_norm = clip_norm(&mut self.total.grad, t.clip);
         // A budget of steps counts this one, so that the first is not lost to a rate of zero.
         let fraction = self.budget.fraction(self.step + 1, self.seconds());
         let rate = self.schedule.rate(fraction as f32);
         self.step += 1;
-        let worker = &self.workers[0];
-        self.optimizer.update(self.model.params_mut(), &worker.grad, rate, self.step);
+        self.optimizer.update(self.model.params_mut(), &self.total.grad, rate, self.step);
         Ok(StepReport { loss, rate, grad_norm })
     }
 }
