@@ -6,7 +6,7 @@ use crate::attention::{divide, divide_pair};
 use crate::fixed::EXP2_1024;
 use crate::format::{InputWidth, Layout, align};
 use crate::kernel::{self, LAYOUT, PAIRS, Weights};
-use crate::linear::Linear;
+use crate::linear::{Inputs, Linear};
 use crate::random::Xoroshiro64;
 use crate::vector::{quantize, row};
 use crate::workspace::MAX_BLOCK;
@@ -160,8 +160,6 @@ impl Memory {
         random: &mut Xoroshiro64,
         meter: &mut impl Meter,
     ) {
-        /// Fraction bits of the values.
-        const FRAC: i32 = 18;
         let Self { weights, scales, sums, vector, operand, next_vector, next } = self;
         let words = &weights[..rows * columns / 4];
         let weights = match LAYOUT {
@@ -186,15 +184,8 @@ impl Memory {
         });
         let y = &mut sums[..count * rows];
         meter.measure(Step::Product, || linear.products(&x, y));
-        let following = Linear { cols: rows, ..linear };
-        meter.measure(Step::Scaled, || {
-            let mut sizes = [0; MAX_BLOCK];
-            linear.forward(&x, FRAC, y, &mut sizes);
-            // What is made of them is not returned: moving it would count.
-            following.inputs(count, next_vector, next, |i, x| {
-                quantize(row(y, rows, i), sizes.get(i).copied().unwrap_or(0), -FRAC, x)
-            });
-        });
+        let mut out = Out { y, vectors: next_vector, operands: next };
+        meter.measure(Step::Scaled, || scaled(&linear, &x, &mut out));
     }
 
     /// Two heads, worked on together.
@@ -263,6 +254,27 @@ impl Memory {
     }
 }
 
+/// Where products go, and what the next matrix reads.
+struct Out<'a> {
+    y: &'a mut [i32],
+    vectors: &'a mut [i16],
+    operands: &'a mut [u32],
+}
+
+/// Products for a next matrix that is like this one. A function of few arguments: what it takes to collect them is counted
+/// by one instrument and not by the other.
+#[inline(never)]
+fn scaled(linear: &Linear<'_>, x: &Inputs<'_>, out: &mut Out<'_>) {
+    let (rows, mut sizes) = (linear.scales.len(), [0; MAX_BLOCK]);
+    linear.forward(x, FRAC, out.y, &mut sizes);
+    let next = Linear { cols: rows, ..*linear };
+    next.inputs(x.count(), out.vectors, out.operands, |i, x| {
+        quantize(row(out.y, rows, i), sizes.get(i).copied().unwrap_or(0), -FRAC, x)
+    });
+}
+
+/// Fraction bits of the values.
+const FRAC: i32 = 18;
 const MAX_HEAD: usize = 64;
 /// From one channel's values to the next.
 const STRIDE: usize = 256;

@@ -30,6 +30,14 @@ pub struct Inputs<'v> {
     scales: [Scale; MAX_BLOCK],
 }
 
+#[cfg(any(test, feature = "selftest"))]
+impl Inputs<'_> {
+    /// The number of positions.
+    pub fn count(&self) -> usize {
+        self.vectors.count()
+    }
+}
+
 impl Linear<'_> {
     /// The vectors of `count` positions as this matrix wants them: `make` leaves 14-bit integers for each in the place that
     /// it is given, padded to whole groups of four, and tells their scale.
