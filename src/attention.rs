@@ -245,7 +245,8 @@ mod tests {
             let cache = |elements, scales, transposed| Cache {
                 elements,
                 scales,
-                largest: &[15],
+                largest: &[0],
+                finished: 0,
                 transposed,
                 seq_len,
                 head_dim,

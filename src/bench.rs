@@ -3,22 +3,22 @@
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::attention::{divide, divide_pair};
-use crate::block::prepare;
 use crate::fixed::EXP2_1024;
 use crate::format::{InputWidth, Layout, align};
 use crate::kernel::{self, LAYOUT, PAIRS, Weights};
-use crate::linear::Linear;
+use crate::linear::{Inputs, Linear};
 use crate::random::Xoroshiro64;
-use crate::vector::quantize;
+use crate::vector::{quantize, row};
+use crate::workspace::MAX_BLOCK;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Nothing: what the meter itself takes.
     Nothing,
-    /// The sums of a matrix times a vector.
+    /// The sums of a matrix times its vectors.
     Product,
-    /// The same, scaled, rounded to the vector of the next matrix and put into its order.
+    /// The same, scaled, rounded to the vectors of the next matrix and put into its order.
     Scaled,
     /// The scores of queries at every position.
     Scores,
@@ -59,8 +59,10 @@ pub enum Case {
         rows: usize,
         /// Columns.
         columns: usize,
-        /// The width of the vector.
+        /// The width of the vectors.
         width: InputWidth,
+        /// How many vectors there are.
+        vectors: usize,
     },
     /// Query heads that share keys and values.
     Attention {
@@ -74,14 +76,18 @@ pub enum Case {
 }
 
 const SHAPES: [(usize, usize); 5] = [(64, 64), (172, 64), (64, 172), (512, 64), (288, 288)];
+/// Shapes that are multiplied by several vectors, too.
+const BLOCK_SHAPES: [(usize, usize); 2] = [(64, 64), (288, 288)];
 const HEAD_DIMS: [usize; 4] = [8, 16, 32, 64];
 const LENGTHS: [usize; 2] = [50, 256];
 
 /// Every case, the empty one first.
 pub fn cases() -> impl Iterator<Item = Case> {
     let widths = [InputWidth::A8, InputWidth::A16];
-    let matrices = SHAPES.into_iter().flat_map(move |(rows, columns)| {
-        widths.into_iter().map(move |width| Case::Matrix { rows, columns, width })
+    let single = SHAPES.into_iter().map(|shape| (shape, 1));
+    let several = BLOCK_SHAPES.into_iter().map(|shape| (shape, MAX_BLOCK));
+    let matrices = single.chain(several).flat_map(move |((rows, columns), vectors)| {
+        widths.into_iter().map(move |width| Case::Matrix { rows, columns, width, vectors })
     });
     let heads = HEAD_DIMS.into_iter().flat_map(|head_dim| [1, 2].map(|heads| (head_dim, heads)));
     let attention =
@@ -93,16 +99,19 @@ pub fn cases() -> impl Iterator<Item = Case> {
 const LARGEST: usize = 288 * 288;
 /// Elements of the longest vector, and positions.
 const LONGEST: usize = 512;
+/// Elements of the most vectors.
+const MOST: usize = MAX_BLOCK * 288;
 
 /// The memory that the cases work in.
 #[derive(Debug)]
 pub struct Memory {
     weights: [u32; LARGEST / 4],
     scales: [i16; LONGEST],
-    sums: [i32; LONGEST],
-    vector: [i16; LONGEST],
-    operand: [u32; kernel::operand_len(LONGEST)],
-    next: [u32; kernel::operand_len(LONGEST)],
+    sums: [i32; MOST],
+    vector: [i16; MOST],
+    operand: [u32; MAX_BLOCK * kernel::operand_len(288)],
+    next_vector: [i16; MOST],
+    next: [u32; MAX_BLOCK * kernel::operand_len(288)],
 }
 
 impl Default for Memory {
@@ -117,10 +126,11 @@ impl Memory {
         Self {
             weights: [0; LARGEST / 4],
             scales: [0; LONGEST],
-            sums: [0; LONGEST],
-            vector: [0; LONGEST],
-            operand: [0; kernel::operand_len(LONGEST)],
-            next: [0; kernel::operand_len(LONGEST)],
+            sums: [0; MOST],
+            vector: [0; MOST],
+            operand: [0; MAX_BLOCK * kernel::operand_len(288)],
+            next_vector: [0; MOST],
+            next: [0; MAX_BLOCK * kernel::operand_len(288)],
         }
     }
 
@@ -130,7 +140,9 @@ impl Memory {
         self.weights.fill_with(|| random.next());
         match case {
             Case::Nothing => meter.measure(Step::Nothing, || ()),
-            Case::Matrix { rows, columns, width } => self.matrix(rows, columns, width, &mut random, meter),
+            Case::Matrix { rows, columns, width, vectors } => {
+                self.matrix((rows, columns), width, vectors, &mut random, meter);
+            }
             Case::Attention { head_dim, heads: 2, len } if PAIRS => {
                 self.pair(head_dim, len, &mut random, meter);
             }
@@ -142,15 +154,13 @@ impl Memory {
 
     fn matrix(
         &mut self,
-        rows: usize,
-        columns: usize,
+        (rows, columns): (usize, usize),
         width: InputWidth,
+        count: usize,
         random: &mut Xoroshiro64,
         meter: &mut impl Meter,
     ) {
-        /// Fraction bits of the values.
-        const FRAC: i32 = 18;
-        let Self { weights, scales, sums, vector, operand, next } = self;
+        let Self { weights, scales, sums, vector, operand, next_vector, next } = self;
         let words = &weights[..rows * columns / 4];
         let weights = match LAYOUT {
             // No core is fastest with int4.
@@ -160,9 +170,6 @@ impl Memory {
         };
         scales.fill_with(|| (random.next() >> 17 | 1 << 14) as i16);
         sums.fill_with(|| random.next() as i32 >> 10);
-        let values = &sums[..columns];
-        let x = &mut vector[..columns];
-        let scale = quantize(values, kernel::magnitude(values), -FRAC, x);
         let linear = Linear {
             weights,
             scales: &scales[..rows],
@@ -171,16 +178,14 @@ impl Memory {
             cols: columns,
             input: width,
         };
-        let (x, scale) = prepare(&linear, x, scale, operand);
-        let y = &mut sums[..rows];
-        meter.measure(Step::Product, || kernel::product(&linear.weights, &x, y));
-        let mut q = [0; LONGEST];
-        let q = &mut q[..rows];
-        meter.measure(Step::Scaled, || {
-            let size = linear.forward(&x, scale, FRAC, y);
-            let scale = quantize(y, size, -FRAC, q);
-            prepare(&linear, q, scale, next)
+        let x = linear.inputs(count, vector, operand, |i, x| {
+            let values = row(sums, columns, i);
+            quantize(values, kernel::magnitude(values), -FRAC, x)
         });
+        let y = &mut sums[..count * rows];
+        meter.measure(Step::Product, || linear.products(&x, y));
+        let mut out = Out { y, vectors: next_vector, operands: next };
+        meter.measure(Step::Scaled, || scaled(&linear, &x, &mut out));
     }
 
     /// Two heads, worked on together.
@@ -249,6 +254,27 @@ impl Memory {
     }
 }
 
+/// Where products go, and what the next matrix reads.
+struct Out<'a> {
+    y: &'a mut [i32],
+    vectors: &'a mut [i16],
+    operands: &'a mut [u32],
+}
+
+/// Products for a next matrix that is like this one. A function of few arguments: what it takes to collect them is counted
+/// by one instrument and not by the other.
+#[inline(never)]
+fn scaled(linear: &Linear<'_>, x: &Inputs<'_>, out: &mut Out<'_>) {
+    let (rows, mut sizes) = (linear.scales.len(), [0; MAX_BLOCK]);
+    linear.forward(x, FRAC, out.y, &mut sizes);
+    let next = Linear { cols: rows, ..*linear };
+    next.inputs(x.count(), out.vectors, out.operands, |i, x| {
+        quantize(row(out.y, rows, i), sizes.get(i).copied().unwrap_or(0), -FRAC, x)
+    });
+}
+
+/// Fraction bits of the values.
+const FRAC: i32 = 18;
 const MAX_HEAD: usize = 64;
 /// From one channel's values to the next.
 const STRIDE: usize = 256;
@@ -309,7 +335,7 @@ mod tests {
             };
             assert_eq!(steps.0, wanted, "{case:?}");
         }
-        assert_eq!(cases().count(), 1 + 5 * 2 + 4 * 2 * 2);
+        assert_eq!(cases().count(), 1 + (5 + 2) * 2 + 4 * 2 * 2);
     }
 
     /// Numbers as in a model: sums that use their bits, weights that are neither all alike nor all nothing.
@@ -320,8 +346,8 @@ mod tests {
             memory.run(case, &mut Steps::default());
             match case {
                 Case::Nothing => {}
-                Case::Matrix { rows, width, .. } => {
-                    let size = kernel::magnitude(&memory.sums[..rows]);
+                Case::Matrix { rows, width, vectors, .. } => {
+                    let size = kernel::magnitude(&memory.sums[..vectors * rows]);
                     assert!((1 << 14..1 << 28).contains(&size), "{width:?} {rows}: {size:#x}");
                 }
                 Case::Attention { heads, len, .. } => {

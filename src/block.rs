@@ -3,145 +3,164 @@
 //! The residual stream `hidden` is i32 with `frac` fraction bits from the first line to the last; each half
 //! of a block reads it through a norm and adds its result to it. Matrices read a vector of 16-bit integers
 //! with one scale, and write i32 with `frac` fraction bits.
+//!
+//! Several positions that follow one another go this way together, so that a matrix is read once for all of them; what is
+//! between the matrices is done for one after the other. The numbers are those of one position at a time.
 
 use crate::activation;
 use crate::attention::{Scratch, attend, query_shift, rotate};
 use crate::format::{Positions, TensorKind};
-use crate::kernel::{self, Input};
-use crate::linear::Linear;
+use crate::kernel;
+use crate::linear::{Inputs, Linear};
 use crate::model::Model;
-use crate::vector::{BITS, Scale, block_shift, narrow, quantize, round_all};
-use crate::workspace::Memory;
+use crate::vector::{BITS, block_shift, quantize, round_all, row};
+use crate::workspace::{MAX_BLOCK, Memory};
+use core::ops::Range;
 
-/// Token to residual stream: `hidden = embedding[token]`, plus the position's vector where it is learned.
-pub fn embed(model: &Model<'_>, token: u16, position: usize, memory: &mut Memory<'_>) {
-    memory.hidden.fill(0);
-    model.add_row(TensorKind::Embedding, usize::from(token), memory.hidden);
-    if matches!(model.config().positions, Positions::Learned) {
-        model.add_row(TensorKind::PositionEmbedding, position, memory.hidden);
+/// Tokens, which are in the history, to residual streams: `hidden = embedding[token]`, plus the position's vector where it
+/// is learned.
+pub fn embed(model: &Model<'_>, positions: Range<usize>, memory: &mut Memory<'_>) {
+    let Memory { hidden, sizes, history, .. } = memory;
+    let tokens = history.get(positions.clone()).unwrap_or_default();
+    for (i, ((token, position), size)) in tokens.iter().zip(positions).zip(sizes).enumerate() {
+        let hidden = row(hidden, model.config().dim, i);
+        hidden.fill(0);
+        model.add_row(TensorKind::Embedding, usize::from(token.0), hidden);
+        if matches!(model.config().positions, Positions::Learned) {
+            model.add_row(TensorKind::PositionEmbedding, position, hidden);
+        }
+        *size = kernel::magnitude(hidden);
     }
-    memory.hidden_size = kernel::magnitude(memory.hidden);
 }
 
 /// `hidden += attention(norm(hidden))`
-pub fn attention(model: &Model<'_>, layer: usize, position: usize, memory: &mut Memory<'_>) {
+pub fn attention(model: &Model<'_>, layer: usize, positions: Range<usize>, memory: &mut Memory<'_>) {
     let config = model.config();
-    let (dim, kv_dim, frac) = (config.dim, config.kv_dim(), model.frac());
-    let Memory { hidden, hidden_size, scratch, operand, vector, weights, cache, .. } = memory;
+    let (dim, kv_dim, frac, count) = (config.dim, config.kv_dim(), model.frac(), positions.len());
+    let Memory { hidden, sizes, scratch, operand, vector, weights, cache, .. } = memory;
 
     let wq = model.linear(TensorKind::Wq, layer);
-    let (x, scale) =
-        read_hidden(model, TensorKind::AttentionNorm, layer, &wq, (hidden, *hidden_size), vector, operand);
-    let (q, rest) = split(scratch, dim); // [n_heads, head_dim]
-    let (k, rest) = split(rest, kv_dim); // [n_kv_heads, head_dim]
-    let (v, _) = split(rest, kv_dim); // [n_kv_heads, head_dim]
-    let q_size = wq.forward(&x, scale, frac, q);
-    let k_size = model.linear(TensorKind::Wk, layer).forward(&x, scale, frac, k);
-    let v_size = model.linear(TensorKind::Wv, layer).forward(&x, scale, frac, v);
+    let hidden_sizes = sizes.get(..count).unwrap_or_default();
+    let x =
+        read_hidden(model, TensorKind::AttentionNorm, layer, &wq, (hidden, hidden_sizes), vector, operand);
+    let (q, rest) = split(scratch, count * dim); // [count, n_heads, head_dim]
+    let (k, rest) = split(rest, count * kv_dim); // [count, n_kv_heads, head_dim]
+    let (v, _) = split(rest, count * kv_dim); // [count, n_kv_heads, head_dim]
+    let [mut q_sizes, mut k_sizes, mut v_sizes] = [[0; MAX_BLOCK]; 3];
+    wq.forward(&x, frac, q, &mut q_sizes);
+    model.linear(TensorKind::Wk, layer).forward(&x, frac, k, &mut k_sizes);
+    model.linear(TensorKind::Wv, layer).forward(&x, frac, v, &mut v_sizes);
 
     // To 14 bits, one after the other through `vector`: values and keys into the cache, queries stay. The
     // unit of each is `2^unit` last bits of the residual stream.
-    let turns = model.rope(position); // [head_dim / 2, 2]
-    let (mut keys, mut values) = cache.block(layer);
-    let unit = block_shift(v_size, BITS);
+    let (mut keys, mut values) = cache.block(layer, positions.start);
     let (heads, _) = split(vector, kv_dim);
-    round_all(v, unit, heads);
-    values.store(position, heads, unit);
-    let unit = block_shift(k_size, BITS);
-    round_all(k, unit, heads);
-    rotate(heads, turns);
-    keys.store(position, heads, unit);
-    let unit = query_shift(q_size, config.head_dim(), frac);
-    let (queries, _) = split(vector, dim);
-    round_all(q, unit, queries);
-    rotate(queries, turns);
-
-    let (out, scores) = split(scratch, dim); // [n_heads, head_dim], [HEADS, seq_len]
-    let size = attend(queries, unit, frac, (&keys, &values), position, Scratch { scores, weights }, out);
+    for (i, ((position, &k_size), &v_size)) in positions.clone().zip(&k_sizes).zip(&v_sizes).enumerate() {
+        let unit = block_shift(v_size, BITS);
+        round_all(row(v, kv_dim, i), unit, heads);
+        values.store(position, heads, unit);
+        let unit = block_shift(k_size, BITS);
+        round_all(row(k, kv_dim, i), unit, heads);
+        rotate(heads, model.rope(position)); // [head_dim / 2, 2]
+        keys.store(position, heads, unit);
+    }
+    let unit = |size| query_shift(size, config.head_dim(), frac);
     let wo = model.linear(TensorKind::Wo, layer);
-    *hidden_size = add_product(&wo, scratch, (size, -frac), vector, operand, frac, hidden);
+    let columns = wo.cols.next_multiple_of(4);
+    for (i, (position, &q_size)) in positions.clone().zip(&q_sizes).enumerate() {
+        let (queries, _) = split(row(vector, columns, i), dim);
+        round_all(row(q, dim, i), unit(q_size), queries);
+        rotate(queries, model.rope(position));
+    }
+
+    // Nothing in the scratch memory is needed any more, and each position's queries give way to what its heads found.
+    let x = wo.inputs(count, vector, operand, |i, x| {
+        let unit = unit(q_sizes.get(i).copied().unwrap_or(0));
+        let (out, scores) = split(scratch, dim); // [n_heads, head_dim], [HEADS, seq_len]
+        let scratch = Scratch { scores, weights };
+        let size = attend(split(x, dim).0, unit, frac, (&keys, &values), positions.start + i, scratch, out);
+        quantize(out, size, -frac, x)
+    });
+    add_products(&wo, &x, frac, scratch, (hidden, sizes), count);
 }
 
 /// `hidden += w2 (act(w1 x) * w3 x)` or `w2 act(w1 x)` with `x = norm(hidden)`
-pub fn mlp(model: &Model<'_>, layer: usize, memory: &mut Memory<'_>) {
+pub fn mlp(model: &Model<'_>, layer: usize, count: usize, memory: &mut Memory<'_>) {
     let config = model.config();
     let (hidden_dim, frac) = (config.hidden_dim, model.frac());
-    let Memory { hidden, hidden_size, scratch, operand, vector, .. } = memory;
+    let Memory { hidden, sizes, scratch, operand, vector, .. } = memory;
 
     let w1 = model.linear(TensorKind::W1, layer);
-    let (x, scale) =
-        read_hidden(model, TensorKind::MlpNorm, layer, &w1, (hidden, *hidden_size), vector, operand);
-    let (gate, up) = split(scratch, hidden_dim); // [hidden_dim] each
-    let up = split(up, if config.gated { hidden_dim } else { 0 }).0;
-    let gate_size = w1.forward(&x, scale, frac, gate);
-    let up = if config.gated {
-        let size = model.linear(TensorKind::W3, layer).forward(&x, scale, frac, up);
-        Some((&*up, size))
-    } else {
-        None
-    };
-    let unit = activation::apply(config.activation, (gate, gate_size), up, frac);
+    let hidden_sizes = sizes.get(..count).unwrap_or_default();
+    let x = read_hidden(model, TensorKind::MlpNorm, layer, &w1, (hidden, hidden_sizes), vector, operand);
+    let (gate, up) = split(scratch, count * hidden_dim); // [count, hidden_dim] each
+    let [mut gate_sizes, mut up_sizes] = [[0; MAX_BLOCK]; 2];
+    w1.forward(&x, frac, gate, &mut gate_sizes);
+    if config.gated {
+        let (up, _) = split(up, count * hidden_dim);
+        model.linear(TensorKind::W3, layer).forward(&x, frac, up, &mut up_sizes);
+    }
     let w2 = model.linear(TensorKind::W2, layer);
-    *hidden_size = add_product(&w2, scratch, unit, vector, operand, frac, hidden);
+    let mut sizes_of_both = gate_sizes.iter().zip(&up_sizes);
+    let x = w2.inputs(count, vector, operand, |i, x| {
+        let (&gate_size, &up_size) = sizes_of_both.next().unwrap_or((&0, &0));
+        let gate = row(gate, hidden_dim, i);
+        let up = config.gated.then(|| (&*row(up, hidden_dim, i), up_size));
+        let (size, unit) = activation::apply(config.activation, (gate, gate_size), up, frac);
+        quantize(gate, size, unit, x)
+    });
+    add_products(&w2, &x, frac, scratch, (hidden, sizes), count);
 }
 
-/// `logits [vocab_size] = head norm(hidden)`, at the beginning of the scratch memory.
-pub fn head(model: &Model<'_>, memory: &mut Memory<'_>) {
-    let Memory { hidden, hidden_size, scratch, operand, vector, .. } = memory;
+/// `logits [vocab_size] = head norm(hidden)` of the newest of `count` positions, at the beginning of the scratch memory.
+pub fn head(model: &Model<'_>, count: usize, memory: &mut Memory<'_>) {
+    let Memory { hidden, sizes, scratch, operand, vector, .. } = memory;
+    let (dim, newest) = (model.config().dim, count.saturating_sub(1));
     let head = model.linear(TensorKind::Head, 0);
-    let (x, scale) =
-        read_hidden(model, TensorKind::FinalNorm, 0, &head, (hidden, *hidden_size), vector, operand);
-    head.forward(&x, scale, model.frac(), split(scratch, model.config().vocab_size).0);
+    let newest = (row(hidden, dim, newest), row(sizes, 1, newest));
+    let x = read_hidden(model, TensorKind::FinalNorm, 0, &head, (newest.0, newest.1), vector, operand);
+    head.forward(&x, model.frac(), split(scratch, model.config().vocab_size).0, &mut [0]);
 }
 
-/// Whether an element of the residual stream is in the outer half of its range, one doubling from its limit.
-pub fn is_near_saturation(memory: &Memory<'_>) -> bool {
-    memory.hidden_size >= 1 << 30
+/// How many of `count` positions have an element of the residual stream in the outer half of its range, one doubling from
+/// its limit.
+pub fn near_saturation(count: usize, memory: &Memory<'_>) -> u32 {
+    memory.sizes.iter().take(count).map(|&size| u32::from(size >= 1 << 30)).sum()
 }
 
-/// `norm(hidden)`, as a matrix wants it.
+/// `norm(hidden)` of some positions, with the magnitudes of `hidden`, as a matrix wants it.
 fn read_hidden<'v>(
     model: &Model<'_>,
     norm: TensorKind,
     layer: usize,
     reader: &Linear<'_>,
-    (hidden, size): (&[i32], u32),
+    (hidden, sizes): (&mut [i32], &[u32]),
     vector: &'v mut [i16],
     operand: &'v mut [u32],
-) -> (Input<'v>, Scale) {
-    let (x, _) = split(vector, hidden.len().next_multiple_of(4));
-    let scale = model.norm(norm, layer).forward(hidden, size, model.frac(), x);
-    prepare(reader, x, scale, operand)
+) -> Inputs<'v> {
+    let (dim, frac) = (model.config().dim, model.frac());
+    let norm = model.norm(norm, layer);
+    let mut each = sizes.iter();
+    reader.inputs(sizes.len(), vector, operand, |i, x| {
+        norm.forward(row(hidden, dim, i), each.next().copied().unwrap_or(0), frac, x)
+    })
 }
 
-/// A vector of 14 bits, as a matrix wants it.
-pub fn prepare<'v>(
-    reader: &Linear<'_>,
-    x: &'v mut [i16],
-    scale: Scale,
-    operand: &'v mut [u32],
-) -> (Input<'v>, Scale) {
-    let (factor, scale) = narrow(x, scale, reader.input);
-    (kernel::prepare(&reader.weights, reader.input, factor, x, operand), scale)
-}
-
-/// `hidden += matrix (values * 2^exponent)` with the values, of this magnitude, at the beginning of the scratch memory,
-/// where the product goes, too: it may be longer than the values. Returns the magnitude of `hidden`.
-fn add_product(
+/// `hidden += matrix x` for `count` positions, by way of the scratch memory; `sizes` become the magnitudes of `hidden`.
+fn add_products(
     matrix: &Linear<'_>,
-    scratch: &mut [i32],
-    (size, exponent): (u32, i32),
-    vector: &mut [i16],
-    operand: &mut [u32],
+    x: &Inputs<'_>,
     frac: i32,
-    hidden: &mut [i32],
-) -> u32 {
-    let (x, _) = split(vector, matrix.cols.next_multiple_of(4));
-    let scale = quantize(split(scratch, matrix.cols).0, size, exponent, x);
-    let (x, scale) = prepare(matrix, x, scale, operand);
-    let (out, _) = split(scratch, hidden.len());
-    matrix.forward(&x, scale, frac, out);
-    kernel::add(hidden, out)
+    scratch: &mut [i32],
+    (hidden, sizes): (&mut [i32], &mut [u32]),
+    count: usize,
+) {
+    let dim = matrix.scales.len();
+    let (out, _) = split(scratch, count * dim);
+    matrix.forward(x, frac, out, &mut [0; MAX_BLOCK]);
+    for (i, size) in sizes.iter_mut().enumerate().take(count) {
+        *size = kernel::add(row(hidden, dim, i), row(out, dim, i));
+    }
 }
 
 /// The first `n` elements and the rest; the workspace plan gives every region what is asked of it here.

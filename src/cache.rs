@@ -16,6 +16,8 @@ pub struct Cache<'a> {
     pub scales: &'a mut [u8],
     /// The largest scale of each head, `[n_kv_heads]`, over the positions of all tokens that are finished.
     pub largest: &'a [u8],
+    /// How many tokens are finished.
+    pub finished: usize,
     /// Whether these are values.
     pub transposed: bool,
     /// Positions.
@@ -48,13 +50,14 @@ pub struct KvCache<'a> {
 }
 
 impl KvCache<'_> {
-    /// The keys and the values of a block.
-    pub fn block(&mut self, layer: usize) -> (Cache<'_>, Cache<'_>) {
+    /// The keys and the values of a block, after so many finished tokens.
+    pub fn block(&mut self, layer: usize, finished: usize) -> (Cache<'_>, Cache<'_>) {
         let (seq_len, head_dim, heads) = (self.seq_len, self.head_dim, self.n_kv_heads);
         let keys = Cache {
             elements: part(self.keys, layer, heads * seq_len * head_dim),
             scales: part(self.key_scales, layer, heads * seq_len),
             largest: part(self.largest_keys, layer, heads),
+            finished,
             transposed: false,
             seq_len,
             head_dim,
@@ -63,6 +66,7 @@ impl KvCache<'_> {
             elements: part(self.values, layer, heads * align(seq_len) * head_dim),
             scales: part(self.value_scales, layer, heads * seq_len),
             largest: part(self.largest_values, layer, heads),
+            finished,
             transposed: true,
             seq_len,
             head_dim,
@@ -70,16 +74,21 @@ impl KvCache<'_> {
         (keys, values)
     }
 
-    /// The token at this position is finished: its scales count from now on.
-    pub fn finish(&mut self, position: usize) {
+    /// So many tokens from this position on are finished: their scales count from now on.
+    pub fn finish(&mut self, position: usize, count: usize) {
         let seq_len = self.seq_len.max(1);
         let keys = self.largest_keys.iter_mut().zip(self.key_scales.chunks_exact(seq_len));
         let values = self.largest_values.iter_mut().zip(self.value_scales.chunks_exact(seq_len));
         for (largest, scales) in keys.chain(values) {
-            let newest = scales.get(position).copied().unwrap_or(0);
-            *largest = if position == 0 { newest } else { newest.max(*largest) };
+            *largest = largest_with(*largest, position, scales.get(position..position + count));
         }
     }
+}
+
+/// The largest scale of `finished` tokens and of some newer ones.
+fn largest_with(largest: u8, finished: usize, newer: Option<&[u8]>) -> u8 {
+    let largest = if finished == 0 { 0 } else { largest };
+    newer.unwrap_or_default().iter().fold(largest, |largest, &scale| scale.max(largest))
 }
 
 /// The part of a block.
@@ -130,7 +139,8 @@ impl Cache<'_> {
         }
     }
 
-    /// The heads up to and with `position`, their newest.
+    /// The heads up to and with `position`, which is not finished, nor need those before it be: what is newer does not
+    /// count.
     pub fn heads(&self, position: usize) -> impl Iterator<Item = Head<'_>> {
         let (_, head_len) = self.strides();
         let len = if self.transposed { head_len } else { (position + 1) * self.head_dim };
@@ -138,8 +148,7 @@ impl Cache<'_> {
         let scales = self.scales.chunks_exact(self.seq_len.max(1));
         elements.zip(scales).zip(self.largest).map(move |((elements, scales), &largest)| {
             let scales = scales.get(..=position).unwrap_or_default();
-            let newest = scales.last().copied().unwrap_or(0);
-            let largest = if position == 0 { newest } else { newest.max(largest) };
+            let largest = largest_with(largest, self.finished, scales.get(self.finished..));
             Head {
                 elements: elements.get(..len).unwrap_or_default(),
                 scales,
@@ -209,6 +218,7 @@ mod tests {
                     elements: &mut elements,
                     scales: &mut scales,
                     largest: &[0, 0],
+                    finished: 1,
                     transposed,
                     seq_len: 4,
                     head_dim: 8,
@@ -249,10 +259,10 @@ mod tests {
             head_dim: 2,
         };
         let mut largest = |position: usize, peak: i16, finish: bool| {
-            cache.block(0).0.store(position, &[peak, 0], 8);
-            let largest = cache.block(0).0.heads(position).next().unwrap().exponent;
+            cache.block(0, position).0.store(position, &[peak, 0], 8);
+            let largest = cache.block(0, position).0.heads(position).next().unwrap().exponent;
             if finish {
-                cache.finish(position);
+                cache.finish(position, 1);
             }
             largest
         };
@@ -265,5 +275,13 @@ mod tests {
         assert_eq!(largest(3, 100, true), large);
         // The window starts anew.
         assert_eq!(largest(0, 100, true), small);
+        // Three at once: each counts for itself and for those after it.
+        for (position, peak) in [(1, 100), (2, 30_000), (3, 100)] {
+            cache.block(0, 1).0.store(position, &[peak, 0], 8);
+        }
+        let seen = [1, 2, 3].map(|position| cache.block(0, 1).0.heads(position).next().unwrap().exponent);
+        assert_eq!(seen, [small, large, large]);
+        cache.finish(1, 3);
+        assert_eq!(cache.largest_keys[0] >> 4, large as u8);
     }
 }

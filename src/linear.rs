@@ -1,9 +1,10 @@
-//! A matrix of int8 or int4 weights with a scale per row, times a vector.
+//! A matrix of int8 or int4 weights with a scale per row, times the vectors of some positions.
 
 use crate::format::InputWidth;
-use crate::kernel::{self, Input, Weights};
+use crate::kernel::{self, Weights};
 use crate::shift::{ceil_log2, shift_left};
-use crate::vector::Scale;
+use crate::vector::{Scale, narrow, row};
+use crate::workspace::MAX_BLOCK;
 
 /// A matrix `[rows, columns]` in flash.
 #[derive(Debug, Clone, Copy)]
@@ -22,15 +23,67 @@ pub struct Linear<'m> {
     pub input: InputWidth,
 }
 
+/// The vectors of some positions as matrices want them.
+#[derive(Debug)]
+pub struct Inputs<'v> {
+    vectors: kernel::Inputs<'v>,
+    scales: [Scale; MAX_BLOCK],
+}
+
+#[cfg(any(test, feature = "selftest"))]
+impl Inputs<'_> {
+    /// The number of positions.
+    pub fn count(&self) -> usize {
+        self.vectors.count()
+    }
+}
+
 impl Linear<'_> {
-    /// `y = W x + b` with `frac` fraction bits; returns the
-    /// [`magnitude`](kernel::magnitude) of `y`. `x` comes from
-    /// [`kernel::prepare`], for the layout and the width of this matrix.
+    /// The vectors of `count` positions as this matrix wants them: `make` leaves 14-bit integers for each in the place that
+    /// it is given, padded to whole groups of four, and tells their scale.
+    pub fn inputs<'v>(
+        &self,
+        count: usize,
+        vectors: &'v mut [i16],
+        operands: &'v mut [u32],
+        mut make: impl FnMut(usize, &mut [i16]) -> Scale,
+    ) -> Inputs<'v> {
+        let columns = self.cols.next_multiple_of(4);
+        let mut scales = [Scale::power(0); MAX_BLOCK];
+        for (i, scale) in scales.iter_mut().enumerate().take(count) {
+            let x = row(vectors, columns, i);
+            let natural = make(i, x);
+            let (factor, narrowed) = narrow(x, natural, self.input);
+            let operand = row(operands, kernel::operand_len(columns), i);
+            kernel::prepare(&self.weights, self.input, factor, x, operand);
+            *scale = narrowed;
+        }
+        let vectors = kernel::Inputs::new(&self.weights, self.input, columns, count, vectors, operands);
+        Inputs { vectors, scales }
+    }
+
+    /// `y = W x + b` with `frac` fraction bits for each position, one after the other in `y`; their
+    /// [`magnitude`](kernel::magnitude)s go to `sizes`. `x` comes from [`Linear::inputs`] of this matrix or of one with the
+    /// same layout and width.
     ///
     /// Each sum, of at most 31 bits, is multiplied by the row's scale and by the vector's, 15 bits each, of which 16 are
     /// cut off each time, and shifted to its place.
-    pub fn forward(&self, x: &Input<'_>, scale: Scale, frac: i32, y: &mut [i32]) -> u32 {
-        let done = kernel::product(&self.weights, x, y);
+    #[inline(never)]
+    pub fn forward(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
+        let (rows, done) = (self.scales.len(), self.products(x, y));
+        for (i, (size, &scale)) in sizes.iter_mut().zip(&x.scales).enumerate().take(x.vectors.count()) {
+            *size = self.finish(row(y, rows, i), done, scale, frac);
+        }
+    }
+
+    /// The sums alone; returns the power of two by which they are too large.
+    #[inline(always)]
+    pub fn products(&self, x: &Inputs<'_>, y: &mut [i32]) -> u32 {
+        kernel::products(&self.weights, &x.vectors, self.scales.len(), y)
+    }
+
+    /// From the sums of one vector, 2^`done` times as large as they are, to `y`.
+    fn finish(&self, y: &mut [i32], done: u32, scale: Scale, frac: i32) -> u32 {
         let up = self.headroom().saturating_sub(done);
         let right = self.headroom() as i32 - 32 - self.exponent - scale.exponent - frac;
         let mut size = kernel::rescale(y, self.scales, up, scale.mantissa, right.clamp(-2, 31));
@@ -57,7 +110,7 @@ impl Linear<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::{narrow, quantize};
+    use crate::vector::quantize;
 
     #[test]
     fn products_are_near_the_real_ones() {
@@ -74,8 +127,6 @@ mod tests {
             let values: Vec<i32> = (0..cols).map(|c| ((c * 7919) % 20011) as i32 * 50 - 500_000).collect();
             for (input, tolerance) in [(InputWidth::A16, 2e-3), (InputWidth::A8, 2e-2)] {
                 let mut x = vec![0i16; stride];
-                let scale = quantize(&values, kernel::magnitude(&values), -18, &mut x);
-                let (factor, scale) = narrow(&x, scale, input);
                 let linear = Linear {
                     weights: Weights::Rows(&weights),
                     scales: &scales,
@@ -86,8 +137,10 @@ mod tests {
                 };
                 let mut y = vec![0; rows];
                 let mut operand = vec![0; kernel::operand_len(cols)];
-                let x = kernel::prepare(&linear.weights, input, factor, &mut x, &mut operand);
-                linear.forward(&x, scale, 16, &mut y);
+                let x = linear.inputs(1, &mut x, &mut operand, |_, x| {
+                    quantize(&values, kernel::magnitude(&values), -18, x)
+                });
+                linear.forward(&x, 16, &mut y, &mut [0]);
                 for r in 0..rows {
                     let s = f64::from(scales[r]) * 2f64.powi(-25);
                     let exact: f64 = (0..cols)

@@ -132,14 +132,20 @@ impl<'m> Model<'m> {
         self.file
     }
 
-    /// What lies where in a workspace for this model.
+    /// What lies where in the smallest workspace for this model.
     pub const fn plan(&self) -> Plan {
-        Plan::new(&self.header.config)
+        Plan::new(&self.header.config, 1)
     }
 
     /// Bytes that a session with this model needs.
     pub const fn workspace_len(&self) -> usize {
         self.plan().bytes()
+    }
+
+    /// Bytes with which a session reads prompts `block` positions at a time, at most
+    /// [`MAX_BLOCK`](crate::workspace::MAX_BLOCK): each weight is loaded once for several of them. Nothing else changes.
+    pub const fn workspace_len_for(&self, block: usize) -> usize {
+        Plan::new(&self.header.config, block).bytes()
     }
 
     /// The tokenizer.

@@ -26,7 +26,8 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// A session in `workspace`, which must have [`Model::workspace_len`] bytes or more: a
-    /// [`Workspace`](crate::Workspace), or any memory whose address is a multiple of four.
+    /// [`Workspace`](crate::Workspace), or any memory whose address is a multiple of four. With
+    /// [`Model::workspace_len_for`] more positions than one it reads as many at once, faster; see [`Session::block`].
     ///
     /// # Errors
     /// [`Error::WorkspaceTooSmall`] or [`Error::WorkspaceMisaligned`]; [`Error::Format`] if the model's file
@@ -47,6 +48,11 @@ impl<'a> Session<'a> {
     /// The model.
     pub fn model(&self) -> &Model<'a> {
         &self.model
+    }
+
+    /// The tokens that are fed at once, as many as the workspace has room for.
+    pub fn block(&self) -> usize {
+        self.memory.block
     }
 
     /// The number of tokens in the context window.
@@ -91,10 +97,10 @@ impl<'a> Session<'a> {
         self.logits().ok_or(Error::NoTokens)
     }
 
-    /// [`Session::prefill`] in slices of bounded work: each `next()` is half a transformer block, an
-    /// embedding or the head, for one token. The session is ready when the iterator has ended; if it is
-    /// dropped before, the tokens that are not finished are forgotten, but for one that the session generated
-    /// itself, which the next call feeds.
+    /// [`Session::prefill`] in slices of bounded work: each `next()` is half a transformer block or an
+    /// embedding, for [`Session::block`] tokens at most, or the head, for one. The session is ready when the iterator has
+    /// ended; if it is dropped before, the tokens that are not finished are forgotten, but for one that the session
+    /// generated itself, which the next call feeds.
     ///
     /// ```
     /// # use thumbformer::{Error, Session, Token};
@@ -121,7 +127,7 @@ impl<'a> Session<'a> {
         if self.position + tokens.len() + usize::from(pending.is_some()) > config.seq_len {
             return Err(Error::ContextFull { seq_len: config.seq_len });
         }
-        Ok(Slices { session: self, tokens: tokens.iter(), now: None })
+        Ok(Slices { session: self, tokens, now: None })
     }
 
     /// Generates tokens from the newest logits, feeding each back before the next: an iterator that ends
@@ -150,41 +156,53 @@ impl<'a> Session<'a> {
             return Err(Error::ContextFull { seq_len });
         }
         let skipped = self.position - first - last;
+        let kept = first + last;
         self.position = 0;
-        for i in 0..first + last {
-            // Feeding writes the history at i, which is never beyond what is read.
-            let from = if i < first { i } else { i + skipped };
-            let token = self.memory.history.get(from).copied().unwrap_or_default();
-            self.feed(token, i + 1 == first + last);
+        while self.position < kept {
+            let count = self.memory.block.min(kept - self.position);
+            for i in self.position..self.position + count {
+                // The history is written at i, which is never beyond what is read.
+                let from = if i < first { i } else { i + skipped };
+                let token = self.memory.history.get(from).copied().unwrap_or_default();
+                self.write(i, token);
+            }
+            self.feed(count, self.position + count == kept);
         }
         Ok(())
     }
 
-    /// Feeds a token that is known to fit.
-    fn feed(&mut self, token: Token, wants_logits: bool) {
-        let mut slice = Some(Slice::Embed);
-        while let Some(now) = slice {
-            slice = self.run(token, now, wants_logits);
+    /// Puts a token into the history. It is part of the text when the position has gone beyond it.
+    fn write(&mut self, position: usize, token: Token) {
+        if let Some(place) = self.memory.history.get_mut(position) {
+            *place = token;
         }
     }
 
-    /// Runs a slice of a token's way through the model; returns the one that follows.
-    fn run(&mut self, token: Token, slice: Slice, wants_logits: bool) -> Option<Slice> {
+    /// Feeds `count` tokens that are in the history, and known to fit.
+    fn feed(&mut self, count: usize, wants_logits: bool) {
+        let mut slice = Some(Slice::Embed);
+        while let Some(now) = slice {
+            slice = self.run(count, now, wants_logits);
+        }
+    }
+
+    /// Runs a slice of the way of `count` tokens through the model; returns the one that follows.
+    fn run(&mut self, count: usize, slice: Slice, wants_logits: bool) -> Option<Slice> {
         let (model, memory) = (&self.model, &mut self.memory);
+        let positions = self.position..self.position + count;
         match slice {
             Slice::Embed => {
                 self.has_logits = false;
-                block::embed(model, token.0, self.position, memory);
+                block::embed(model, positions, memory);
                 return Some(Slice::Attention(0));
             }
             Slice::Attention(layer) => {
-                block::attention(model, layer, self.position, memory);
+                block::attention(model, layer, positions, memory);
                 return Some(Slice::Mlp(layer));
             }
             Slice::Mlp(layer) => {
-                block::mlp(model, layer, memory);
-                self.saturations =
-                    self.saturations.saturating_add(u32::from(block::is_near_saturation(memory)));
+                block::mlp(model, layer, count, memory);
+                self.saturations = self.saturations.saturating_add(block::near_saturation(count, memory));
                 if layer + 1 < model.config().n_layers {
                     return Some(Slice::Attention(layer + 1));
                 }
@@ -193,20 +211,17 @@ impl<'a> Session<'a> {
                 }
             }
             Slice::Head => {
-                block::head(model, memory);
+                block::head(model, count, memory);
                 self.has_logits = true;
             }
         }
-        memory.cache.finish(self.position);
-        if let Some(place) = memory.history.get_mut(self.position) {
-            *place = token;
-        }
-        self.position += 1;
+        memory.cache.finish(self.position, count);
+        self.position += count;
         None
     }
 }
 
-/// A part of a token's way through the model.
+/// A part of the way of some tokens through the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slice {
     Embed,
@@ -220,24 +235,40 @@ enum Slice {
 #[must_use = "nothing is fed before the iterator is driven"]
 pub struct Slices<'s, 'a, 't> {
     session: &'s mut Session<'a>,
-    tokens: core::slice::Iter<'t, Token>,
-    /// The token on its way and the slice that comes next.
-    now: Option<(Token, Slice)>,
+    /// The tokens that are not on their way.
+    tokens: &'t [Token],
+    /// How many are, and the slice that comes next.
+    now: Option<(usize, Slice)>,
+}
+
+impl Slices<'_, '_, '_> {
+    /// Puts the next tokens, as many as are fed at once, into the history; returns their number, if there are any.
+    fn start(&mut self) -> Option<usize> {
+        let session = &mut *self.session;
+        let written = usize::from(session.pending.is_some());
+        let count = session.memory.block.min(written + self.tokens.len());
+        let (tokens, rest) = self.tokens.split_at_checked(count.checked_sub(written)?)?;
+        self.tokens = rest;
+        let pending = session.pending;
+        for (i, &token) in pending.iter().chain(tokens).enumerate() {
+            session.write(session.position + i, token);
+        }
+        (count > 0).then_some(count)
+    }
 }
 
 impl Iterator for Slices<'_, '_, '_> {
     type Item = ();
 
     fn next(&mut self) -> Option<()> {
-        let session = &mut *self.session;
-        let (token, slice) = match self.now {
+        let (count, slice) = match self.now {
             Some(now) => now,
-            None => (session.pending.or_else(|| self.tokens.next().copied())?, Slice::Embed),
+            None => (self.start()?, Slice::Embed),
         };
-        let is_last = self.tokens.len() == 0;
-        self.now = session.run(token, slice, is_last).map(|next| (token, next));
+        let is_last = self.tokens.is_empty();
+        self.now = self.session.run(count, slice, is_last).map(|next| (count, next));
         if self.now.is_none() {
-            session.pending = None;
+            self.session.pending = None;
         }
         Some(())
     }
@@ -278,7 +309,8 @@ impl<'p> Generate<'_, '_, 'p> {
             }
         }
         session.pending = None;
-        session.feed(token, true);
+        session.write(session.position, token);
+        session.feed(1, true);
         Ok(())
     }
 }

@@ -4,6 +4,12 @@ use crate::format::InputWidth;
 use crate::kernel::{self, BlockShift};
 use crate::shift::{bits, ceil_log2};
 
+/// Row `i` of rows of `len` elements; empty where there are not so many.
+#[inline(always)]
+pub fn row<T>(rows: &mut [T], len: usize, i: usize) -> &mut [T] {
+    rows.get_mut(i * len..).and_then(|rest| rest.get_mut(..len)).unwrap_or_default()
+}
+
 /// What the integers of a vector stand for: `value = q * mantissa * 2^exponent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scale {

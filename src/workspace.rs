@@ -10,7 +10,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 /// Memory for a session: `Workspace<{ MODEL.workspace_len() }>` is exact to the byte.
 ///
-/// A `static` of it lies in .bss and costs no flash.
+/// `Workspace<{ MODEL.workspace_len_for(6) }>` has room for six positions at once: prompts are read faster, with the
+/// same result. A `static` of it lies in .bss and costs no flash.
 #[derive(Debug)]
 #[repr(C, align(8))]
 pub struct Workspace<const N: usize> {
@@ -36,17 +37,23 @@ impl<const N: usize> AsMut<[u8]> for Workspace<N> {
     }
 }
 
+/// The most positions that a session works on at once: what the kernels with several positions do best is a multiple of
+/// three.
+pub const MAX_BLOCK: usize = 6;
+
 /// How many elements each region of the workspace has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// The residual stream, i32: `dim`.
+    /// Positions that are worked on at once.
+    pub block: usize,
+    /// The residual streams, i32: `[block, dim]`.
     pub hidden: usize,
-    /// Scratch, i32, one after the other: queries, keys, values, then the output and the scores of two heads; gate
-    /// and up of the MLP; the logits.
+    /// Scratch, i32, one after the other: queries, keys, values of all positions of the block, then the output and the
+    /// scores of two heads of one position; gate and up of the MLP; the logits.
     pub scratch: usize,
-    /// The input vector of a matrix, u32, as a kernel wants it: the widest there is.
+    /// The input vectors of a matrix, u32, as a kernel wants them: the widest there are, `block` times.
     pub operand: usize,
-    /// The same in its natural order, i16.
+    /// The same in their natural order, i16.
     pub vector: usize,
     /// Softmax weights of two heads, i16.
     pub weights: usize,
@@ -63,21 +70,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for a configuration.
-    pub const fn new(config: &Config) -> Self {
+    /// The plan for a configuration, with `block` positions at once (at least 1, at most [`MAX_BLOCK`]).
+    pub const fn new(config: &Config, block: usize) -> Self {
         const fn max(a: usize, b: usize) -> usize {
             if a > b { a } else { b }
         }
+        let block = max(block, 1);
+        let block = if block < MAX_BLOCK { block } else { MAX_BLOCK };
         let head = HEADS * align(max(config.seq_len, config.head_dim()));
-        let attention = config.dim + max(2 * config.kv_dim(), head);
+        let attention = config.dim + 2 * config.kv_dim();
         let mlp = config.hidden_dim * (1 + config.gated as usize);
         let heads = config.n_layers * config.n_kv_heads;
         let widest = max(config.dim, config.hidden_dim);
         Self {
-            hidden: config.dim,
-            scratch: max(max(attention, mlp), config.vocab_size),
-            operand: operand_len(widest),
-            vector: align(widest),
+            block,
+            hidden: block * config.dim,
+            scratch: max(max(block * max(attention, mlp), config.dim + head), config.vocab_size),
+            operand: block * operand_len(widest),
+            vector: block * align(widest),
             weights: head,
             keys: heads * config.seq_len * config.head_dim(),
             values: heads * align(config.seq_len) * config.head_dim(),
@@ -103,15 +113,17 @@ impl Plan {
 /// The regions of a workspace.
 #[derive(Debug)]
 pub(crate) struct Memory<'a> {
-    /// The residual stream, `[dim]`.
+    /// Positions that can be worked on at once.
+    pub block: usize,
+    /// The residual streams, `[block, dim]`.
     pub hidden: &'a mut [i32],
-    /// Its [`magnitude`](crate::kernel::magnitude).
-    pub hidden_size: u32,
+    /// Their [`magnitude`](crate::kernel::magnitude)s.
+    pub sizes: [u32; MAX_BLOCK],
     /// Outputs of matrices and scores; after the head, the logits.
     pub scratch: &'a mut [i32],
-    /// The input of a matrix as a kernel wants it.
+    /// The inputs of a matrix as a kernel wants them.
     pub operand: &'a mut [u32],
-    /// The input of a matrix in its natural order.
+    /// The inputs of a matrix in their natural order.
     pub vector: &'a mut [i16],
     /// Softmax weights, `[HEADS, align(seq_len)]`.
     pub weights: &'a mut [i16],
@@ -122,12 +134,15 @@ pub(crate) struct Memory<'a> {
 }
 
 impl<'a> Memory<'a> {
-    /// Cuts a workspace into its regions.
+    /// Cuts a workspace into its regions, for as many positions at once as it has room for.
     ///
     /// # Errors
     /// It is too small, or its address is not a multiple of four.
     pub fn new(config: &Config, workspace: &'a mut [u8]) -> Result<Self, Error> {
-        let plan = Plan::new(config);
+        let mut plan = Plan::new(config, MAX_BLOCK);
+        while plan.block > 1 && plan.bytes() > workspace.len() {
+            plan = Plan::new(config, plan.block - 1);
+        }
         let short = Error::WorkspaceTooSmall { need: plan.bytes(), have: workspace.len() };
         let mut rest = workspace;
         let hidden = take(&mut rest, plan.hidden, short)?;
@@ -153,7 +168,8 @@ impl<'a> Memory<'a> {
             seq_len: config.seq_len,
             head_dim: config.head_dim(),
         };
-        Ok(Self { hidden, hidden_size: 0, scratch, operand, vector, weights, cache, history })
+        let (block, sizes) = (plan.block, [0; MAX_BLOCK]);
+        Ok(Self { block, hidden, sizes, scratch, operand, vector, weights, cache, history })
     }
 }
 

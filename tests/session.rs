@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::{Bytes, GPT2, LLAMA, model_file, workspace};
+use common::{Bytes, GPT2, LLAMA, model_file, workspace, workspace_for};
 use proptest::prelude::*;
-use thumbformer::{Error, Model, Sampler, Session, Token, Workspace};
+use thumbformer::workspace::MAX_BLOCK;
+use thumbformer::{Config, Error, Model, Sampler, Session, Token, Workspace};
 
 const SEQ_LEN: usize = LLAMA.seq_len;
 
@@ -62,6 +63,121 @@ proptest! {
         prop_assert_eq!(session.prefill(&ids).unwrap().values(), &wanted[ids.len() - 1]);
         prop_assert_eq!(session.saturations(), 0);
     }
+}
+
+/// Small shapes of every kind: heads of any width, groups of any size, one to three blocks (each with its own layout and
+/// width of inputs).
+fn configs() -> impl Strategy<Value = Config> {
+    let heads = (1..=4usize, 1..=2usize, 1..=5usize);
+    let rest = (1..=40usize, 1..=3usize, 12..=40usize, any::<bool>());
+    (heads, rest).prop_map(|((n_kv_heads, group, pairs), (hidden_dim, n_layers, seq_len, gpt2))| Config {
+        dim: n_kv_heads * group * 2 * pairs,
+        n_heads: n_kv_heads * group,
+        n_kv_heads,
+        hidden_dim,
+        n_layers,
+        seq_len,
+        ..if gpt2 { GPT2 } else { LLAMA }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn blocks_of_any_size_equal_steps(
+        config in configs(),
+        ids in prop::collection::vec(0..LLAMA.vocab_size as u16, 40),
+        block in 1..=MAX_BLOCK,
+        cut in any::<prop::sample::Index>(),
+        dropped in 0..60usize,
+        seed in 1..1000u32,
+    ) {
+        let file = model_file(config, seed);
+        let model = file.model();
+        let ids = tokens(&ids[..config.seq_len - 1]);
+        let mut memory = workspace(&model);
+        let mut one = memory.session(&model);
+        let mut memory = workspace_for(&model, block);
+        memory.as_mut().fill(0x5a);
+        let mut several = memory.session(&model);
+        prop_assert_eq!((one.block(), several.block()), (1, block));
+        let (first, second) = ids.split_at(1 + cut.index(ids.len() - 1));
+
+        for &token in first {
+            one.step(token).unwrap();
+        }
+        // Slices that are dropped leave whole blocks behind, and nothing of the one on its way.
+        let per_block = 1 + 2 * config.n_layers;
+        let driven = several.prefill_slices(first).unwrap().take(dropped).count();
+        let whole = if driven < dropped { first.len() } else { first.len().min(driven / per_block * block) };
+        // The head is the last slice of the last block.
+        let whole = if whole == first.len() && several.logits().is_none() {
+            whole.saturating_sub(1) / block * block
+        } else {
+            whole
+        };
+        prop_assert_eq!(several.history(), &first[..whole]);
+        if whole < first.len() {
+            several.prefill(&first[whole..]).unwrap();
+        }
+        prop_assert_eq!(values(&several), values(&one));
+
+        for &token in second {
+            one.step(token).unwrap();
+        }
+        let slices = several.prefill_slices(second).unwrap().count();
+        prop_assert_eq!(slices, second.len().div_ceil(block) * per_block + usize::from(!second.is_empty()));
+        prop_assert_eq!(values(&several), values(&one));
+        prop_assert_eq!((several.history(), several.saturations()), (one.history(), one.saturations()));
+
+        // What both write from here on, across a full window, is the same only if the caches are.
+        let (mut sampler, mut same) = (Sampler::new(seed.into()), Sampler::new(seed.into()));
+        let wanted: Vec<_> =
+            one.generate(&mut sampler).stop_at(&[]).keep_going(2).take(config.seq_len).collect();
+        let written: Vec<_> =
+            several.generate(&mut same).stop_at(&[]).keep_going(2).take(config.seq_len).collect();
+        prop_assert_eq!(wanted, written);
+        prop_assert_eq!(values(&several), values(&one));
+        prop_assert_eq!(several.history(), one.history());
+    }
+}
+
+#[test]
+fn a_block_is_as_large_as_the_workspace_allows() {
+    for config in [LLAMA, GPT2] {
+        let file = model_file(config, 4);
+        let model = file.model();
+        assert_eq!(model.workspace_len_for(1), model.workspace_len());
+        assert_eq!(model.workspace_len_for(0), model.workspace_len());
+        assert_eq!(model.workspace_len_for(usize::MAX), model.workspace_len_for(MAX_BLOCK));
+        for block in 1..=MAX_BLOCK {
+            let need = model.workspace_len_for(block);
+            let mut memory = Bytes::zeros(need + 8);
+            let memory = memory.as_mut();
+            assert_eq!(Session::new(&model, &mut memory[..need]).unwrap().block(), block);
+            if block > 1 {
+                assert!(need > model.workspace_len_for(block - 1));
+                assert_eq!(Session::new(&model, &mut memory[..need - 1]).unwrap().block(), block - 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn saturations_are_counted_for_every_position_of_a_block() {
+    let file = common::loud_model_file();
+    let model = file.model();
+    let mut memory = workspace(&model);
+    let mut one = memory.session(&model);
+    for token in prompt(11) {
+        one.step(token).unwrap();
+    }
+    assert!((11..=22).contains(&one.saturations()), "{}", one.saturations());
+    let mut memory = workspace_for(&model, 4);
+    let mut several = memory.session(&model);
+    several.prefill(&prompt(11)).unwrap();
+    assert_eq!((several.saturations(), values(&several)), (one.saturations(), values(&one)));
 }
 
 #[test]
@@ -311,5 +427,33 @@ fn slices_may_be_dropped_anywhere() {
         let rest = if rest.is_empty() { &tokens(&[10])[..] } else { rest };
         let got = session.prefill(rest).unwrap().values().to_vec();
         assert_eq!(got, last(&model, &[&all[..whole.max(5)], rest].concat()), "after {slices} slices");
+    }
+}
+
+#[test]
+fn slices_of_blocks_may_be_dropped_anywhere() {
+    let file = model_file(LLAMA, 7);
+    let model = file.model();
+    let mut memory = workspace_for(&model, 3);
+    let mut session = memory.session(&model);
+    let pending = with_pending(&mut session);
+    let more = tokens(&[8, 9, 10, 11]);
+    let all = [&prompt(4)[..], &[pending], &more].concat();
+    let per_block = 1 + 2 * LLAMA.n_layers;
+    for slices in 0..=2 * per_block + 1 {
+        // A block of three, and one of two with the head.
+        let whole = match slices {
+            _ if slices < per_block => 4,
+            _ if slices <= 2 * per_block => 7,
+            _ => 9,
+        };
+        session.reset();
+        with_pending(&mut session);
+        assert_eq!(session.prefill_slices(&more).unwrap().take(slices).count(), slices);
+        assert_eq!(session.history(), &all[..whole], "after {slices} slices");
+        let read = whole.max(5);
+        let rest = if read == 9 { &tokens(&[12])[..] } else { &all[read..] };
+        let got = session.prefill(rest).unwrap().values().to_vec();
+        assert_eq!(got, last(&model, &[&all[..read], rest].concat()), "after {slices} slices");
     }
 }

@@ -42,6 +42,8 @@ mod portable;
 #[cfg_attr(not(any(thumbformer_kernel = "portable", thumbformer_kernel = "vector")), allow(dead_code))]
 mod portable_tiles;
 #[cfg(any(test, feature = "selftest"))]
+mod products_suite;
+#[cfg(any(test, feature = "selftest"))]
 mod reference;
 #[cfg(thumbformer_kernel = "riscv")]
 #[allow(unsafe_code)]
@@ -112,7 +114,7 @@ pub const NAME: &str = chosen::NAME;
 /// Runs the suite on every kernel that this target can run; returns the number of products compared.
 #[cfg(feature = "selftest")]
 pub fn selftest() -> Result<u32, Failure> {
-    let compared = suite::selftest()? + attention_suite::run()? + pass_suite::run()?;
+    let compared = suite::selftest()? + products_suite::run()? + attention_suite::run()? + pass_suite::run()?;
     #[cfg(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
     let compared = compared + chosen::check()?;
     Ok(compared)
@@ -203,6 +205,86 @@ pub fn product(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
             0
         }
     }
+}
+
+/// Vectors that [`prepare`] has seen, one after the other.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    vectors: &'a [i16],
+    operands: &'a [u32],
+    columns: usize,
+    count: usize,
+    width: InputWidth,
+    /// As many vectors from the first on lie in the order of a kernel for several, in `vectors`.
+    #[cfg(thumbformer_kernel = "dsp")]
+    gathered: usize,
+}
+
+impl<'a> Inputs<'a> {
+    /// `count` vectors of `columns` elements, a multiple of four: vector i and what [`prepare`] made of it, for these weights
+    /// and this width, begin at `columns * i` and at `operand_len(columns) * i`.
+    pub fn new(
+        weights: &Weights<'_>,
+        width: InputWidth,
+        columns: usize,
+        count: usize,
+        vectors: &'a mut [i16],
+        operands: &'a mut [u32],
+    ) -> Self {
+        #[cfg(thumbformer_kernel = "dsp")]
+        let gathered = match weights {
+            Weights::Halves(_) if count >= chosen::TOGETHER => {
+                chosen::gather(columns, count, width, operands, vectors)
+            }
+            _ => 0,
+        };
+        #[cfg(not(thumbformer_kernel = "dsp"))]
+        let _ = weights;
+        Self {
+            vectors,
+            operands,
+            columns,
+            count,
+            width,
+            #[cfg(thumbformer_kernel = "dsp")]
+            gathered,
+        }
+    }
+
+    /// The number of vectors.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// A vector that is not gathered.
+    fn get(&self, i: usize) -> Input<'a> {
+        let Self { columns, width, .. } = *self;
+        let len = operand_len(columns);
+        let vector = self.vectors.get(i * columns..).and_then(|rest| rest.get(..columns));
+        let operand = self.operands.get(i * len..).and_then(|rest| rest.get(..len));
+        Input { vector: vector.unwrap_or_default(), operand: operand.unwrap_or_default(), width }
+    }
+}
+
+/// [`product`] with each of some vectors: the sums of vector i begin at `rows * i` in `y`.
+pub fn products(weights: &Weights<'_>, x: &Inputs<'_>, rows: usize, y: &mut [i32]) -> u32 {
+    let mut done = 0;
+    #[cfg(not(thumbformer_kernel = "dsp"))]
+    let alone = 0;
+    #[cfg(thumbformer_kernel = "dsp")]
+    let alone = x.gathered;
+    #[cfg(thumbformer_kernel = "dsp")]
+    if let Weights::Halves(tiles) = weights
+        && alone > 0
+    {
+        done = chosen::gathered(tiles, x.columns, (x.vectors, x.operands), x.width, alone, (rows, &mut *y));
+    }
+    for i in alone..x.count {
+        if let Some(y) = y.get_mut(i * rows..).and_then(|rest| rest.get_mut(..rows)) {
+            done = product(weights, &x.get(i), y);
+        }
+    }
+    done
 }
 
 /// Puts an input vector into the order in which [`matvec_strided`] wants it.

@@ -49,6 +49,11 @@ pub fn workspace(model: &Model<'_>) -> Bytes {
     Bytes::zeros(model.workspace_len())
 }
 
+/// The same for `block` positions at once.
+pub fn workspace_for(model: &Model<'_>, block: usize) -> Bytes {
+    Bytes::zeros(model.workspace_len_for(block))
+}
+
 /// Llama-style: RMSNorm, rotary positions, gated SiLU, grouped queries, tied head.
 pub const LLAMA: Config = Config {
     dim: 12,
@@ -103,6 +108,16 @@ pub fn random(seed: u32) -> impl FnMut() -> u8 {
 
 /// A model whose numbers stay in range and whose logits differ.
 pub fn model_file(config: Config, seed: u32) -> Bytes {
+    louder_model_file(config, seed, 0)
+}
+
+/// A model whose residual stream comes near its limits, in the first block if not in the embedding.
+pub fn loud_model_file() -> Bytes {
+    louder_model_file(LLAMA, 1, 14)
+}
+
+/// A model with an embedding that is 2^`louder` times as large.
+fn louder_model_file(config: Config, seed: u32, louder: i8) -> Bytes {
     let mut random = random(seed);
     let plan = |spec: thumbformer::format::TensorSpec| {
         let matrix = spec.kind.is_matrix();
@@ -112,6 +127,7 @@ pub fn model_file(config: Config, seed: u32) -> Bytes {
             TensorKind::RopeTable => (Dtype::I16, -14),
             kind if kind.is_norm() => (Dtype::I16, -14),
             TensorKind::Head => (Dtype::I8, -13 - size.log2() as i8),
+            TensorKind::Embedding => (Dtype::I8, -14 - size.log2() as i8 + louder),
             _ => (Dtype::I8, -14 - size.log2() as i8),
         };
         let input = if spec.layer == 1 { InputWidth::A8 } else { InputWidth::A16 };

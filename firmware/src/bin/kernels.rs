@@ -22,12 +22,13 @@ impl Meter for Counter {
         let work = step.name();
         match self.case {
             Case::Nothing => defmt::println!("region work={=str} instructions={}", work, instructions),
-            Case::Matrix { rows, columns, width } => defmt::println!(
-                "region work={=str} rows={} columns={} bits={} instructions={}",
+            Case::Matrix { rows, columns, width, vectors } => defmt::println!(
+                "region work={=str} rows={} columns={} bits={} vectors={} instructions={}",
                 work,
                 rows,
                 columns,
                 width as u8,
+                vectors,
                 instructions
             ),
             Case::Attention { head_dim, heads, len } => defmt::println!(

@@ -20,6 +20,7 @@ mod strided;
 #[cfg(feature = "selftest")]
 mod suite;
 mod tiles;
+mod together;
 
 pub use pair::{arrange_pair, product_pair};
 pub use passes::{activate_gated, add, magnitude, multiply, peak, rotate, round, scale, squares, store};
@@ -32,6 +33,7 @@ pub use suite::check;
 #[cfg(feature = "selftest")]
 pub use tiles::operand_len;
 pub use tiles::{prepare, prepare_scaled, tiles};
+pub use together::{TOGETHER, gather, gathered};
 
 /// The kernels' name.
 pub const NAME: &str = "armv7em-dsp";

@@ -15,7 +15,7 @@ use crate::shift::keep_rolled;
 use core::arch::naked_asm;
 
 /// Columns whose sums fit an `i32` 256-fold: 512 * 128 * 127 * 256 < 2^31.
-const PART: usize = 512;
+pub const PART: usize = 512;
 
 /// Words of an operand for `columns` columns.
 pub const fn operand_len(columns: usize) -> usize {

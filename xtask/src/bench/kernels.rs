@@ -37,18 +37,20 @@ pub struct Kernels {
     pub attention: Vec<Attention>,
 }
 
-/// A matrix in the core's own layout times a vector, per multiply-accumulate.
+/// A matrix in the core's own layout times one vector or several, per multiply-accumulate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Matrix {
     /// Rows.
     pub rows: u64,
     /// Columns.
     pub columns: u64,
-    /// Bits of the vector.
+    /// Bits of the vectors.
     pub bits: u64,
+    /// How many vectors there are.
+    pub vectors: u64,
     /// The sums alone.
     pub product: Cost,
-    /// The same, scaled, rounded to the vector of the next matrix and put into its order.
+    /// The same, scaled, rounded to the vectors of the next matrix and put into its order.
     pub scaled: Cost,
     /// Instructions of CMSIS-NN for what is `scaled` here, where they were counted.
     pub cmsis_nn: Option<f64>,
@@ -104,15 +106,18 @@ pub fn measure(board: &Board, plain: bool) -> Result<Kernels> {
         };
         match first.work.as_str() {
             "product" => {
-                let [rows, columns, bits] = numbers(first, ["rows", "columns", "bits"])?;
-                let per = rows * columns;
+                let [rows, columns, bits, vectors] = numbers(first, ["rows", "columns", "bits", "vectors"])?;
+                let per = rows * columns * vectors;
                 matrices.push(Matrix {
                     rows,
                     columns,
                     bits,
+                    vectors,
                     product: cost(first, per),
                     scaled: cost(then("scaled")?, per),
-                    cmsis_nn: (bits == 8).then(|| peers.matvec(&board.core, rows, columns)).flatten(),
+                    cmsis_nn: (bits == 8 && vectors == 1)
+                        .then(|| peers.matvec(&board.core, rows, columns))
+                        .flatten(),
                 });
             }
             "scores" => {
@@ -176,20 +181,22 @@ impl Display for Kernels {
         if let Some(why) = &self.fallback {
             writeln!(f, "  counted by the processor's counter: {why}")?;
         }
-        writeln!(f, "  matrix times vector: instructions and estimated cycles per multiply-accumulate;")?;
+        writeln!(f, "  matrix times vectors: instructions and estimated cycles per multiply-accumulate;")?;
         writeln!(
             f,
             "  scaled: with scaling, rounding and ordering for the next matrix, beside CMSIS-NN's of bench/peers.toml"
         )?;
         writeln!(
             f,
-            "  {:>12} {:>5} {:>17} {:>17} {:>10}",
-            "matrix", "input", "product", "scaled", "CMSIS-NN"
+            "  {:>12} {:>5} {:>7} {:>17} {:>17} {:>10}",
+            "matrix", "input", "vectors", "product", "scaled", "CMSIS-NN"
         )?;
         for m in &self.matrices {
             let shape = format!("{}x{}", m.rows, m.columns);
             let peer = m.cmsis_nn.map_or("-".to_owned(), |instructions| format!("{instructions:.3}"));
-            writeln!(f, "  {shape:>12} {:>5} {} {} {peer:>10}", format!("a{}", m.bits), m.product, m.scaled)?;
+            let input = format!("a{}", m.bits);
+            let (vectors, product, scaled) = (m.vectors, m.product, m.scaled);
+            writeln!(f, "  {shape:>12} {input:>5} {vectors:>7} {product} {scaled} {peer:>10}")?;
         }
         writeln!(f, "  attention: per multiply-accumulate; softmax: per position and head")?;
         writeln!(

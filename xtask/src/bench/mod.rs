@@ -250,8 +250,8 @@ pub fn check() -> Result<Result<(), String>> {
 
     let kernels = kernels::measure(board, false)?;
     ensure!(
-        kernels.matrices.len() == 10 && kernels.attention.len() == 16,
-        "found {} matrices and {} shapes of attention, wanted 10 and 16",
+        kernels.matrices.len() == 14 && kernels.attention.len() == 16,
+        "found {} matrices and {} shapes of attention, wanted 14 and 16",
         kernels.matrices.len(),
         kernels.attention.len()
     );
