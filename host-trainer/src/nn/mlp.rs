@@ -11,6 +11,7 @@ pub fn forward(activation: Activation, gated: bool, hidden_dim: usize, up: &[f32
         Activation::Gelu => apply(gelu, gated, hidden_dim, up, hidden),
         Activation::GeluTanh => apply(gelu_tanh, gated, hidden_dim, up, hidden),
         Activation::Relu => apply(relu, gated, hidden_dim, up, hidden),
+        Activation::ReluSquared => apply(relu_squared, gated, hidden_dim, up, hidden),
     }
 }
 
@@ -28,6 +29,7 @@ pub fn backward(
         Activation::Gelu => unapply(gelu, gated, hidden_dim, up, dhidden, dup),
         Activation::GeluTanh => unapply(gelu_tanh, gated, hidden_dim, up, dhidden, dup),
         Activation::Relu => unapply(relu, gated, hidden_dim, up, dhidden, dup),
+        Activation::ReluSquared => unapply(relu_squared, gated, hidden_dim, up, dhidden, dup),
     }
 }
 
@@ -115,12 +117,20 @@ fn relu(x: f32) -> (f32, f32) {
     (x.max(0.0), if x > 0.0 { 1.0 } else { 0.0 })
 }
 
+/// So et al. 2021, section 3.
+#[inline(always)]
+fn relu_squared(x: f32) -> (f32, f32) {
+    let x = x.max(0.0);
+    (x * x, 2.0 * x)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::nn::finite_difference::{agree, noise};
 
-    const ALL: [Activation; 4] = [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu];
+    const ALL: [Activation; 5] =
+        [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::ReluSquared];
 
     #[test]
     fn gradients() {
@@ -157,6 +167,7 @@ mod tests {
                         + ((2.0 / std::f64::consts::PI).sqrt() * (wide + 0.044715 * wide * wide * wide))
                             .tanh()),
                 wide.max(0.0),
+                wide.max(0.0) * wide.max(0.0),
             ];
             for (activation, exact) in ALL.into_iter().zip(exact) {
                 let mut y = [0.0];
