@@ -170,6 +170,7 @@ impl Memory {
             exponent: -27,
             cols: columns,
             input: width,
+            sparse: false,
         };
         let (x, scale) = prepare(&linear, x, scale, operand);
         let y = &mut sums[..rows];

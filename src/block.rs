@@ -122,7 +122,8 @@ pub fn prepare<'v>(
     operand: &'v mut [u32],
 ) -> (Input<'v>, Scale) {
     let (factor, scale) = narrow(x, scale, reader.input);
-    (kernel::prepare(&reader.weights, reader.input, factor, x, operand), scale)
+    let prepare = if reader.sparse { kernel::prepare_sparse } else { kernel::prepare };
+    (prepare(&reader.weights, reader.input, factor, x, operand), scale)
 }
 
 /// `hidden += matrix (values * 2^exponent)` with the values, of this magnitude, at the beginning of the scratch memory,

@@ -20,6 +20,8 @@ pub struct Linear<'m> {
     pub cols: usize,
     /// The width of the input.
     pub input: InputWidth,
+    /// Whether much of the input may be 0.
+    pub sparse: bool,
 }
 
 impl Linear<'_> {
@@ -83,6 +85,7 @@ mod tests {
                     exponent: -25,
                     cols,
                     input,
+                    sparse: false,
                 };
                 let mut y = vec![0; rows];
                 let mut operand = vec![0; kernel::operand_len(cols)];

@@ -174,6 +174,7 @@ impl<'m> Model<'m> {
                 exponent: i32::from(t.exponent),
                 cols: t.spec.cols,
                 input: t.input,
+                sparse: matches!(kind, TensorKind::W2) && self.config().activation.is_sparse(),
             },
             None => Linear {
                 weights: Weights::Rows(&[]),
@@ -182,6 +183,7 @@ impl<'m> Model<'m> {
                 exponent: 0,
                 cols: 1,
                 input: InputWidth::A16,
+                sparse: false,
             },
         }
     }
