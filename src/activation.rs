@@ -4,10 +4,12 @@
 //! function of a polynomial, its tanh form), ReLU with a step. For all of them `gate(x) - 1/2` is odd, so that
 //! `x * gate(x) = x / 2 + |x| * opening(|x|)` with a table of `opening = gate - 1/2` for `0 <= x < 16`, 32 entries to
 //! the unit and straight lines between them; beyond, the gate is 1 to within half of its last bit.
+//!
+//! The square of ReLU needs no gate. It has twice the bits of its argument, and all of them go on to the matrix.
 
 use crate::format::Activation;
 use crate::kernel::{self, BlockShift, Gate, Openings};
-use crate::shift::bits;
+use crate::shift::{bits, mul_w, round_shift};
 use crate::vector::{BITS, block_shift};
 
 static LOGISTIC: Openings = table(Activation::Silu);
@@ -26,6 +28,11 @@ pub fn apply(
 ) -> (u32, i32) {
     let s = block_shift(gate_size, BITS);
     let fraction = frac - s;
+    match (activation, up) {
+        (Activation::Relu, None) => return (rectify(gate, BlockShift::new(s)), -fraction),
+        (Activation::ReluSquared, _) => return squares(gate, BlockShift::new(s), up, frac, fraction),
+        _ => {}
+    }
     let mut how = Gate {
         shift: BlockShift::new(s),
         // From 17 to the left on, everything but 0 is beyond the table.
@@ -34,7 +41,7 @@ pub fn apply(
             Activation::Silu => Some(&LOGISTIC),
             Activation::Gelu => Some(&GAUSS),
             Activation::GeluTanh => Some(&GAUSS_TANH),
-            Activation::Relu => None,
+            Activation::Relu | Activation::ReluSquared => None,
         },
         up: 0,
     };
@@ -45,6 +52,46 @@ pub fn apply(
             (kernel::activate_gated(gate, up, &how), 16 - how.up as i32 - frac - fraction)
         }
     }
+}
+
+/// [`apply`] of ReLU without an `up`: the same as with its gate, sooner.
+#[inline(never)]
+fn rectify(values: &mut [i32], shift: BlockShift) -> u32 {
+    let mut size = 0;
+    for x in values {
+        *x = shift.round(*x).max(0);
+        size |= *x as u32;
+    }
+    size
+}
+
+/// [`apply`] of ReLU squared: `fraction` are the fraction bits of a gate after its shift.
+#[inline(never)]
+fn squares(
+    gate: &mut [i32],
+    shift: BlockShift,
+    up: Option<(&[i32], u32)>,
+    frac: i32,
+    fraction: i32,
+) -> (u32, i32) {
+    let square = |x: i32| {
+        let x = shift.round(x).max(0);
+        x * x
+    };
+    let mut size = 0;
+    let Some((up, up_size)) = up else {
+        for x in gate {
+            *x = square(*x);
+            size |= *x as u32;
+        }
+        return (size, -2 * fraction);
+    };
+    let left = 31 - bits(up_size);
+    for (x, &up) in gate.iter_mut().zip(up) {
+        *x = mul_w(up << (left & 31), round_shift(square(*x), 14) as i16);
+        size |= (*x ^ (*x >> 31)) as u32;
+    }
+    (size, 30 - left as i32 - frac - 2 * fraction)
 }
 
 const fn table(activation: Activation) -> Openings {
@@ -60,7 +107,7 @@ const fn table(activation: Activation) -> Openings {
                 let cube = mul(mul(x, x), x) * 44_715 / 1_000_000;
                 logistic(mul(SQRT_8_PI, x + cube))
             }
-            Activation::Relu => ONE,
+            Activation::Relu | Activation::ReluSquared => ONE,
         };
         table[i] = ((gate - ONE / 2 + (1 << (Q - 16))) >> (Q - 15)) as u16;
         i += 1;
@@ -134,12 +181,35 @@ mod tests {
                 0.5 * x * (1.0 + ((2.0 / core::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
             }
             Activation::Relu => x.max(0.0),
+            Activation::ReluSquared => x.max(0.0) * x.max(0.0),
+        }
+    }
+
+    /// The two ways to a plain ReLU.
+    #[test]
+    fn rectified_is_what_the_gate_makes() {
+        let values: Vec<i32> = (-3000..3000).map(|i| i * 77_773).collect();
+        for shift in [-3, 0, 1, 5, 14].map(BlockShift::new) {
+            let (mut found, mut expected) = (values.clone(), values.clone());
+            if shift.left > 0 {
+                found.iter_mut().chain(&mut expected).for_each(|v| *v >>= 18);
+            }
+            let gate = Gate { shift, to_table: (0, 0), openings: None, up: 0 };
+            expected
+                .iter_mut()
+                .for_each(|v| *v = (*v).clamp(-(1 << 14) << shift.right, 1 << 14 << shift.right));
+            found.copy_from_slice(&expected);
+            let sizes = (rectify(&mut found, shift), kernel::activate(&mut expected, &gate));
+            assert_eq!((found, bits(sizes.0)), (expected, bits(sizes.1)));
         }
     }
 
     #[test]
     fn activations_are_near_the_real_ones() {
-        for activation in [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
+        use Activation::*;
+        for activation in [Silu, Gelu, GeluTanh, Relu, ReluSquared] {
+            // Squares are up to sixteen times as large as the others.
+            let more = if activation == ReluSquared { 16.0 } else { 1.0 };
             for frac in [8, 15, 20] {
                 let values: Vec<i32> = (-2000..2000).map(|i| i * ((1 << frac) / 128)).collect();
                 let ups: Vec<i32> = values.iter().rev().copied().collect();
@@ -150,7 +220,7 @@ mod tests {
                 for (g, &v) in gate.iter().zip(&values) {
                     let (got, wanted) = (f64::from(*g) * unit, exact(activation, real(v)));
                     assert!(
-                        (got - wanted).abs() < 1e-3,
+                        (got - wanted).abs() < 1e-3 * more,
                         "{activation:?}({}) = {got}, wanted {wanted}",
                         real(v)
                     );
@@ -160,7 +230,7 @@ mod tests {
                 let unit = 2f64.powi(apply(activation, (&mut gate, size), up, frac).1);
                 for ((g, &v), &u) in gate.iter().zip(&values).zip(&ups) {
                     let (got, wanted) = (f64::from(*g) * unit, exact(activation, real(v)) * real(u));
-                    assert!((got - wanted).abs() < 2e-2, "{activation:?}: {got}, wanted {wanted}");
+                    assert!((got - wanted).abs() < 2e-2 * more, "{activation:?}: {got}, wanted {wanted}");
                 }
             }
         }

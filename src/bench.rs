@@ -177,6 +177,7 @@ impl Memory {
             exponent: -27,
             cols: columns,
             input: width,
+            sparse: false,
         };
         let x = linear.inputs(count, vector, operand, |i, x| {
             let values = row(sums, columns, i);

@@ -21,6 +21,8 @@ pub struct Linear<'m> {
     pub cols: usize,
     /// The width of the input.
     pub input: InputWidth,
+    /// Whether much of the input may be 0.
+    pub sparse: bool,
 }
 
 /// The vectors of some positions as matrices want them.
@@ -55,10 +57,12 @@ impl Linear<'_> {
             let natural = make(i, x);
             let (factor, narrowed) = narrow(x, natural, self.input);
             let operand = row(operands, kernel::operand_len(columns), i);
-            kernel::prepare(&self.weights, self.input, factor, x, operand);
+            let prepare = if self.sparse { kernel::prepare_sparse } else { kernel::prepare };
+            prepare(&self.weights, self.input, factor, x, operand);
             *scale = narrowed;
         }
-        let vectors = kernel::Inputs::new(&self.weights, self.input, columns, count, vectors, operands);
+        let (weights, sparse) = (&self.weights, self.sparse);
+        let vectors = kernel::Inputs::new(weights, self.input, columns, count, sparse, vectors, operands);
         Inputs { vectors, scales }
     }
 
@@ -134,6 +138,7 @@ mod tests {
                     exponent: -25,
                     cols,
                     input,
+                    sparse: false,
                 };
                 let mut y = vec![0; rows];
                 let mut operand = vec![0; kernel::operand_len(cols)];

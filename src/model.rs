@@ -180,6 +180,7 @@ impl<'m> Model<'m> {
                 exponent: i32::from(t.exponent),
                 cols: t.spec.cols,
                 input: t.input,
+                sparse: matches!(kind, TensorKind::W2) && self.config().activation.is_sparse(),
             },
             None => Linear {
                 weights: Weights::Rows(&[]),
@@ -188,6 +189,7 @@ impl<'m> Model<'m> {
                 exponent: 0,
                 cols: 1,
                 input: InputWidth::A16,
+                sparse: false,
             },
         }
     }

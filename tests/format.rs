@@ -16,7 +16,8 @@ prop_compose! {
         (hidden_dim, n_layers, vocab_size, seq_len) in (1..20usize, 1..4usize, 262..300usize, 1..12usize),
         norm in prop_oneof![Just(NormKind::Rms), Just(NormKind::Layer)],
         activation in prop_oneof![
-            Just(Activation::Silu), Just(Activation::Gelu), Just(Activation::GeluTanh), Just(Activation::Relu)
+            Just(Activation::Silu), Just(Activation::Gelu), Just(Activation::GeluTanh), Just(Activation::Relu),
+            Just(Activation::ReluSquared)
         ],
         positions in prop_oneof![Just(Positions::Rope), Just(Positions::Learned)],
         [gated, tied, biases, odd] in any::<[bool; 4]>(),
@@ -226,8 +227,8 @@ fn what_is_wrong_is_named() {
         let bytes = (found as u32).to_le_bytes();
         assert_eq!(spoiled(at.start, &bytes), Err(FormatError::BadConfig { field, found }));
     }
-    let relu = FormatError::BadConfig { field: "activation", found: 4 };
-    assert_eq!(spoiled(field::ACTIVATION.start, &[4]), Err(relu));
+    let relu = FormatError::BadConfig { field: "activation", found: 5 };
+    assert_eq!(spoiled(field::ACTIVATION.start, &[5]), Err(relu));
     let kind = LLAMA.tensor(3).kind;
     let tensor = FormatError::BadTensor { kind, layer: 0, field: "rows" };
     assert_eq!(spoiled(header::LEN + 3 * Tensor::ENTRY + 8, &[99]), Err(tensor));

@@ -26,6 +26,15 @@ pub enum Activation {
     GeluTanh = 2,
     /// `max(x, 0)`.
     Relu = 3,
+    /// `max(x, 0)^2` (So et al. 2021, section 3).
+    ReluSquared = 4,
+}
+
+impl Activation {
+    /// Whether most of what comes out may be 0.
+    pub const fn is_sparse(self) -> bool {
+        matches!(self, Self::Relu | Self::ReluSquared)
+    }
 }
 
 /// How a model knows where a token stands.

@@ -36,7 +36,7 @@ pub mod field {
         SEQ_LEN: "u32" = 44..48;
         /// 0: RMSNorm, 1: LayerNorm.
         NORM: "u8" = 48..49;
-        /// 0: SiLU, 1: GELU, 2: GELU (tanh form), 3: ReLU.
+        /// 0: SiLU, 1: GELU, 2: GELU (tanh form), 3: ReLU, 4: ReLU squared.
         ACTIVATION: "u8" = 49..50;
         /// 1 where the MLP is `w2(act(w1 x) * w3 x)`, 0 where it is `w2(act(w1 x))`.
         GATED: "u8" = 50..51;
@@ -190,7 +190,8 @@ impl Header {
             seq_len: usize_at(file, field::SEQ_LEN),
             norm: variant!("norm", field::NORM, 0 => NormKind::Rms, 1 => NormKind::Layer),
             activation: variant!("activation", field::ACTIVATION, 0 => Activation::Silu,
-                1 => Activation::Gelu, 2 => Activation::GeluTanh, 3 => Activation::Relu),
+                1 => Activation::Gelu, 2 => Activation::GeluTanh, 3 => Activation::Relu,
+                4 => Activation::ReluSquared),
             gated: variant!("gated", field::GATED, 0 => false, 1 => true),
             positions: variant!("positions", field::POSITIONS, 0 => Positions::Rope, 1 => Positions::Learned),
             tied: variant!("tied", field::TIED, 0 => false, 1 => true),

@@ -1,5 +1,7 @@
 //! Kernels for Armv6-M: Cortex-M0 and M0+.
 
+pub mod sparse;
+
 use super::columns::Columns;
 use super::offset_bytes::{Blocks, in_blocks};
 use crate::format::{InputWidth, Layout};

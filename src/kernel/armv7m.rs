@@ -4,6 +4,7 @@ mod pair;
 mod passes;
 mod scores;
 mod softmax;
+pub mod sparse;
 
 use super::columns::Columns;
 use super::offset_bytes::{Blocks, in_blocks};

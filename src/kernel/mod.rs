@@ -49,6 +49,12 @@ mod reference;
 #[allow(unsafe_code)]
 mod riscv;
 mod rows;
+#[cfg(any(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")), test, feature = "selftest"))]
+mod sparse;
+#[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
+mod sparse_bytes;
+#[cfg(any(test, feature = "selftest"))]
+mod sparse_suite;
 #[cfg(any(test, feature = "selftest"))]
 mod suite;
 #[cfg(any(test, feature = "selftest"))]
@@ -114,7 +120,8 @@ pub const NAME: &str = chosen::NAME;
 /// Runs the suite on every kernel that this target can run; returns the number of products compared.
 #[cfg(feature = "selftest")]
 pub fn selftest() -> Result<u32, Failure> {
-    let compared = suite::selftest()? + products_suite::run()? + attention_suite::run()? + pass_suite::run()?;
+    let products = suite::selftest()? + products_suite::run()? + sparse_suite::run()?;
+    let compared = products + attention_suite::run()? + pass_suite::run()?;
     #[cfg(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
     let compared = compared + chosen::check()?;
     Ok(compared)
@@ -147,6 +154,8 @@ pub struct Input<'a> {
     /// For tiles, and for rows with kernels of their own for 8-bit inputs.
     operand: &'a [u32],
     width: InputWidth,
+    /// Whether the operand may be a list of what is not 0, see [`sparse`](prepare_sparse).
+    sparse: bool,
 }
 
 /// Words that [`prepare`] may need for a vector, whatever the layout.
@@ -171,7 +180,7 @@ pub fn prepare<'a>(
     if let (Weights::Halves(_), InputWidth::A8, Some(factor)) = (weights, width, factor)
         && chosen::prepare_scaled(vector, factor, operand)
     {
-        return Input { vector, operand, width };
+        return Input { vector, operand, width, sparse: false };
     }
     if let Some(factor) = factor {
         scale(vector, factor);
@@ -182,7 +191,60 @@ pub fn prepare<'a>(
         Weights::Halves(_) => halves::prepare(vector, width, operand),
         Weights::Nibbles(_) => nibbles::prepare(vector, width, operand),
     }
-    Input { vector, operand, width }
+    Input { vector, operand, width, sparse: false }
+}
+
+/// [`prepare`] for a vector of which many elements may be 0: where so many groups of four are that it pays to pass over their
+/// columns, [`product`] will do so. The sums are the same.
+pub fn prepare_sparse<'a>(
+    weights: &Weights<'_>,
+    width: InputWidth,
+    factor: Option<i32>,
+    vector: &'a mut [i16],
+    operand: &'a mut [u32],
+) -> Input<'a> {
+    #[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")))]
+    if let Some(_own) = own(weights) {
+        if let Some(factor) = factor {
+            scale(vector, factor);
+        }
+        if !chosen::sparse::prepare(vector, width, operand)
+            && let Some((_, operand)) = operand.split_first_mut()
+        {
+            prepare(weights, width, None, vector, operand);
+        }
+        return Input { vector, operand, width, sparse: true };
+    }
+    prepare(weights, width, factor, vector, operand)
+}
+
+/// The weights of a layout whose kernel can pass over columns.
+#[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")))]
+fn own<'m>(weights: &Weights<'m>) -> Option<Own<'m>> {
+    match *weights {
+        #[cfg(thumbformer_kernel = "portable")]
+        Weights::Rows(rows) => Some(rows),
+        #[cfg(thumbformer_kernel = "dsp")]
+        Weights::Halves(tiles) => Some(tiles),
+        #[cfg(not(any(thumbformer_kernel = "dsp", thumbformer_kernel = "portable")))]
+        Weights::Bytes(tiles) => Some(tiles),
+        _ => None,
+    }
+}
+#[cfg(thumbformer_kernel = "portable")]
+type Own<'m> = &'m [i8];
+#[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "portable", thumbformer_kernel = "vector")))]
+type Own<'m> = &'m [u32];
+
+/// [`product`] with what [`prepare_sparse`] has left.
+#[inline(never)]
+fn product_sparse(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
+    #[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")))]
+    if let (Some(own), Some(list)) = (own(weights), sparse::List::read(x.operand, x.vector.len())) {
+        return chosen::sparse::product(own, x.vector.len(), list, x.width, y);
+    }
+    let operand = x.operand.get(1..).unwrap_or_default();
+    product(weights, &Input { operand, sparse: false, ..*x }, y)
 }
 
 /// Multiplies a matrix by a vector: `y[row]` becomes 2^k times the sum over `column` of
@@ -192,6 +254,9 @@ pub fn prepare<'a>(
 /// `x` comes from [`prepare`] for the layout of these weights. Where there are fewer whole rows (in tiles, blocks of four
 /// rows) than `y` has elements, the other elements stay as they are.
 pub fn product(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
+    if x.sparse {
+        return product_sparse(weights, x, y);
+    }
     let columns = x.vector.len();
     match weights {
         Weights::Rows(rows) => {
@@ -215,25 +280,29 @@ pub struct Inputs<'a> {
     columns: usize,
     count: usize,
     width: InputWidth,
+    /// Whether they come from [`prepare_sparse`].
+    sparse: bool,
     /// As many vectors from the first on lie in the order of a kernel for several, in `vectors`.
     #[cfg(thumbformer_kernel = "dsp")]
     gathered: usize,
 }
 
 impl<'a> Inputs<'a> {
-    /// `count` vectors of `columns` elements, a multiple of four: vector i and what [`prepare`] made of it, for these weights
-    /// and this width, begin at `columns * i` and at `operand_len(columns) * i`.
+    /// `count` vectors of `columns` elements, a multiple of four: vector i and what [`prepare`] (or all of them
+    /// [`prepare_sparse`], if `sparse`) made of it, for these weights and this width, begin at `columns * i` and at
+    /// `operand_len(columns) * i`.
     pub fn new(
         weights: &Weights<'_>,
         width: InputWidth,
         columns: usize,
         count: usize,
+        sparse: bool,
         vectors: &'a mut [i16],
         operands: &'a mut [u32],
     ) -> Self {
         #[cfg(thumbformer_kernel = "dsp")]
         let gathered = match weights {
-            Weights::Halves(_) if count >= chosen::TOGETHER => {
+            Weights::Halves(_) if count >= chosen::TOGETHER && !sparse => {
                 chosen::gather(columns, count, width, operands, vectors)
             }
             _ => 0,
@@ -246,6 +315,7 @@ impl<'a> Inputs<'a> {
             columns,
             count,
             width,
+            sparse,
             #[cfg(thumbformer_kernel = "dsp")]
             gathered,
         }
@@ -258,11 +328,11 @@ impl<'a> Inputs<'a> {
 
     /// A vector that is not gathered.
     fn get(&self, i: usize) -> Input<'a> {
-        let Self { columns, width, .. } = *self;
+        let Self { columns, width, sparse, .. } = *self;
         let len = operand_len(columns);
         let vector = self.vectors.get(i * columns..).and_then(|rest| rest.get(..columns));
         let operand = self.operands.get(i * len..).and_then(|rest| rest.get(..len));
-        Input { vector: vector.unwrap_or_default(), operand: operand.unwrap_or_default(), width }
+        Input { vector: vector.unwrap_or_default(), operand: operand.unwrap_or_default(), width, sparse }
     }
 }
 

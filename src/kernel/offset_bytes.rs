@@ -57,7 +57,7 @@ pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
 
 /// X and C.
 #[inline(always)]
-fn pair(high: i16, low: i16) -> [u32; 2] {
+pub fn pair(high: i16, low: i16) -> [u32; 2] {
     let x = (i32::from(low) as u32).wrapping_add(i32::from(high) as u32 * (1 << 16));
     [x, (1u32 << 15).wrapping_sub(x.wrapping_mul(0x0080_0080))]
 }

@@ -5,6 +5,8 @@
 //! and on RV32 (4.0), is near the best on Cortex-M3 (3.3), and keeps that at opt-level "s". The loops stay functions
 //! of their own because the compiler spills more registers where they are inlined.
 
+pub mod sparse;
+
 use super::rows::rows;
 #[cfg(thumbformer_kernel = "portable")]
 use crate::format::Layout;

@@ -104,7 +104,7 @@ impl Bench {
         for (vector, operand) in each.take(count) {
             prepare(&weights, width, None, vector, operand);
         }
-        let inputs = Inputs::new(&weights, width, columns, count, &mut vectors.0, operands);
+        let inputs = Inputs::new(&weights, width, columns, count, false, &mut vectors.0, operands);
         let mut found = [UNTOUCHED; MAX_BLOCK * MAX_ROWS + ROOM];
         let done = products(&weights, &inputs, rows, &mut found[..count * rows]);
         for (element, &found) in found.iter().enumerate() {

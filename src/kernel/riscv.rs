@@ -143,6 +143,8 @@ macro_rules! block16 {
     };
 }
 
+pub mod sparse;
+
 /// Two blocks' tiles.
 #[rustfmt::skip]
 macro_rules! pair {

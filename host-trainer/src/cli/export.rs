@@ -96,6 +96,9 @@ pub fn round(
     };
     let metadata = [("name", info.name.as_str()), ("licence", &info.licence), ("source", &info.provenance)];
     let exported = export(model, tokenizer, &metadata, calibration, &options)?;
+    if let Some(zeros) = &exported.zeros {
+        eprintln!("{zeros}");
+    }
     if let Some(widths) = &exported.widths {
         eprintln!("{widths}");
     }

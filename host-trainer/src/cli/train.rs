@@ -3,11 +3,14 @@
 use super::print;
 use crate::checkpoint::Info;
 use crate::corpus::Corpus;
+use crate::model::ActivationName;
 use crate::prepare::prepare;
 use crate::train::{DataConfig, TrainConfig, check_folder, train};
 use anyhow::{Context, Result, ensure};
+use serde::de::IntoDeserializer;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use thumbformer::Activation;
 
 /// Train a tokenizer and a model on a text
 ///
@@ -56,6 +59,12 @@ pub struct Args {
     /// Width of the MLP [default: 172]
     #[arg(long)]
     hidden_dim: Option<usize>,
+    /// Non-linearity of the MLP: silu, gelu, gelu_tanh, relu or relu_squared [default: silu]
+    #[arg(long, value_name = "NAME", value_parser = activation_of)]
+    activation: Option<Activation>,
+    /// Whether the MLP has a gate; without one, it has a matrix less [default: true]
+    #[arg(long, value_name = "BOOL")]
+    gated: Option<bool>,
     /// Transformer blocks [default: 5]
     #[arg(long)]
     layers: Option<usize>,
@@ -191,6 +200,8 @@ impl Args {
         let shape = &mut config.model.config;
         set(&mut shape.dim, self.dim);
         set(&mut shape.hidden_dim, self.hidden_dim);
+        set(&mut shape.activation, self.activation);
+        set(&mut shape.gated, self.gated);
         set(&mut shape.n_layers, self.layers);
         set(&mut shape.n_heads, self.heads);
         set(&mut shape.n_kv_heads, self.kv_heads);
@@ -214,6 +225,11 @@ impl Args {
         }
         Ok(config)
     }
+}
+
+/// An activation by the name that it has in a configuration.
+fn activation_of(name: &str) -> Result<Activation, serde::de::value::Error> {
+    ActivationName::deserialize(name.into_deserializer())
 }
 
 fn name_of(path: &Path) -> String {

@@ -8,12 +8,14 @@ mod calibrate;
 mod compensate;
 mod equalize;
 mod fold;
+mod group;
 mod int4;
 mod quantize;
 mod target;
 
 pub use auto::{Group, Widths};
 pub use calibrate::Peaks;
+pub use group::Zeros;
 pub use int4::Weights;
 pub use target::Target;
 
@@ -77,6 +79,8 @@ pub struct Exported {
     pub peaks: Peaks,
     /// What was measured and chosen, where widths were to be chosen.
     pub widths: Option<Widths>,
+    /// What was measured when the hidden units were ordered, where the activation leaves zeros.
+    pub zeros: Option<Zeros>,
 }
 
 /// Rounds `model` to a model file. `calibration` is a text of tokens that the model might meet: it decides
@@ -110,10 +114,9 @@ pub fn export(
         config.seq_len = seq_len;
     }
 
-    let norms = fold::Norms::new(&model, options.fold_gains);
     let specs = || config.tensors();
-    let rounded = |matrix: &RoundMatrix<'_>| -> Result<Vec<Part>> {
-        specs().map(|spec| round(&model, &norms, spec, frac, matrix)).collect()
+    let rounded = |model: &Model, norms: &fold::Norms<'_>, matrix: &RoundMatrix<'_>| -> Result<Vec<Part>> {
+        specs().map(|spec| round(model, norms, spec, frac, matrix)).collect()
     };
     let metadata = lines(metadata)?;
     let epsilon = quantize::mantissa_and_exponent(model.config().norm_eps);
@@ -134,7 +137,8 @@ pub fn export(
     };
 
     let are_int4 = |spec: TensorSpec| options.weights.are_int4(spec.kind);
-    let nearest = rounded(&|spec, weights| match are_int4(spec) {
+    let norms = fold::Norms::new(&model, options.fold_gains);
+    let nearest = rounded(&model, &norms, &|spec, weights| match are_int4(spec) {
         false => (Matrix::round(weights, spec.cols), None),
         true => with_factors(int4::round(weights, spec.cols)),
     })?;
@@ -142,9 +146,15 @@ pub fn export(
     let nearest = file(&nearest, &|_| InputWidth::A16, Target::Any)?;
     (options.progress)("reading or writing a text to round by");
     let text = calibrate::lengthen(&calibration, &nearest)?;
+    let mut zeros = None;
+    if config.activation.is_sparse() {
+        (options.progress)("ordering the hidden units");
+        zeros = Some(group::group(&mut model, &text)?);
+    }
+    let norms = fold::Norms::new(&model, options.fold_gains);
     (options.progress)(&format!("rounding by the inputs of {} tokens", text.len()));
     let inputs = compensate::Inputs::observe(&model, &norms, &text)?;
-    let parts = rounded(&|spec, weights| match are_int4(spec) {
+    let parts = rounded(&model, &norms, &|spec, weights| match are_int4(spec) {
         false => (inputs.round(&model, spec, weights), None),
         true => with_factors(inputs.round_int4(&model, spec, weights)),
     })?;
@@ -158,7 +168,7 @@ pub fn export(
             (file(&parts, &|kind| auto::width(&widths.wide, kind), options.target)?, Some(widths))
         }
     };
-    Ok(Exported { file, peaks, widths })
+    Ok(Exported { file, peaks, widths, zeros })
 }
 
 /// Writes the tensors of a file.

@@ -129,6 +129,7 @@ pub(crate) enum ActivationName {
     Gelu,
     GeluTanh,
     Relu,
+    ReluSquared,
 }
 
 #[derive(Serialize, Deserialize)]

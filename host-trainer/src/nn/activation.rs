@@ -17,7 +17,7 @@ pub enum Function {
     /// `max(x, 0)`.
     Relu,
     /// `max(x, 0)^2` (So et al. 2021).
-    SquaredRelu,
+    ReluSquared,
 }
 
 impl From<thumbformer::Activation> for Function {
@@ -28,6 +28,7 @@ impl From<thumbformer::Activation> for Function {
             Activation::Gelu => Self::Gelu,
             Activation::GeluTanh => Self::GeluTanh,
             Activation::Relu => Self::Relu,
+            Activation::ReluSquared => Self::ReluSquared,
         }
     }
 }
@@ -67,7 +68,7 @@ impl<R: Real> Operation<R> for Activation {
             Function::Gelu => self.apply(gelu, up, hidden),
             Function::GeluTanh => self.apply(gelu_tanh, up, hidden),
             Function::Relu => self.apply(relu, up, hidden),
-            Function::SquaredRelu => self.apply(squared_relu, up, hidden),
+            Function::ReluSquared => self.apply(relu_squared, up, hidden),
         }
     }
 
@@ -80,7 +81,7 @@ impl<R: Real> Operation<R> for Activation {
             Function::Gelu => self.unapply(gelu, up, dhidden, dup, write),
             Function::GeluTanh => self.unapply(gelu_tanh, up, dhidden, dup, write),
             Function::Relu => self.unapply(relu, up, dhidden, dup, write),
-            Function::SquaredRelu => self.unapply(squared_relu, up, dhidden, dup, write),
+            Function::ReluSquared => self.unapply(relu_squared, up, dhidden, dup, write),
         }
     }
 
@@ -181,7 +182,7 @@ fn relu<R: Real>(x: R) -> (R, R) {
 }
 
 #[inline(always)]
-fn squared_relu<R: Real>(x: R) -> (R, R) {
+fn relu_squared<R: Real>(x: R) -> (R, R) {
     let x = x.max(R::ZERO);
     (x * x, x + x)
 }
@@ -193,7 +194,7 @@ mod tests {
     use crate::nn::graph::{Given, Training};
 
     const ALL: [Function; 5] =
-        [Function::Silu, Function::Gelu, Function::GeluTanh, Function::Relu, Function::SquaredRelu];
+        [Function::Silu, Function::Gelu, Function::GeluTanh, Function::Relu, Function::ReluSquared];
 
     #[test]
     fn gradients() {

@@ -33,6 +33,20 @@ pub fn hidden(
     frac: Int,
 ) -> (Vec<Int>, Int) {
     let (s, x) = block(gate, 14);
+    if activation == 4 {
+        let squares = x.iter().map(|&x| within(pow2(28), x.max(0) * x.max(0)));
+        return match up {
+            None => (squares.collect(), 2 * (s - frac)),
+            Some(up) => {
+                let k = 31 - block_bits(up);
+                let product = |(p, &u): (Int, &Int)| {
+                    let act = within(pow2(14), round_shift(p, 14));
+                    within(pow2(29), multiply_high(i32_range(u * pow2(k)), act))
+                };
+                (squares.zip(up).map(product).collect(), 30 + 2 * s - k - 3 * frac)
+            }
+        };
+    }
     let act = |&x: &Int| {
         let open = open(tables, activation, x.abs(), frac - s);
         within(pow2(14), round_shift(within(pow2(29), x * pow2(14) + x.abs() * open), 15))

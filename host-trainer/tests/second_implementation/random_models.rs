@@ -62,6 +62,7 @@ pub fn any_config(random: &mut Random) -> Config {
             Activation::Gelu,
             Activation::GeluTanh,
             Activation::Relu,
+            Activation::ReluSquared,
         ]),
         gated: random.chance(),
         positions,

@@ -16,6 +16,7 @@ mod passes;
 mod rescale;
 mod scores;
 mod softmax;
+pub mod sparse;
 mod strided;
 #[cfg(feature = "selftest")]
 mod suite;
