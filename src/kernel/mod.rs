@@ -32,6 +32,7 @@ mod int4_suite;
 #[allow(unsafe_code)]
 mod mve;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
+#[cfg_attr(thumbformer_kernel = "armv7m", allow(dead_code, reason = "its operand is another one"))]
 mod offset_bytes;
 #[cfg(any(test, feature = "selftest"))]
 mod pass_suite;
@@ -169,6 +170,11 @@ pub fn prepare<'a>(
     if let (Weights::Halves(_), InputWidth::A8, Some(factor)) = (weights, width, factor)
         && chosen::prepare_scaled(vector, factor, operand)
     {
+        return Input { vector, operand, width };
+    }
+    #[cfg(thumbformer_kernel = "armv7m")]
+    if let (Weights::Bytes(_), InputWidth::A8, Some(factor)) = (weights, width, factor) {
+        chosen::prepare_scaled(vector, factor, operand);
         return Input { vector, operand, width };
     }
     if let Some(factor) = factor {
