@@ -10,16 +10,16 @@ use super::columns::Columns;
 use crate::format::Layout;
 use core::arch::naked_asm;
 
-pub use pair::product_pair;
-pub use passes::{activate_gated, rescale};
+pub use pair::{arrange_pair, product_pair};
+pub use passes::{activate_gated, add, peak, rescale, round};
 pub use scores::scores_pair;
 pub use softmax::softmax_pair;
 #[cfg(feature = "selftest")]
 pub use tiles::operand_len;
 pub use tiles::{prepare, prepare_scaled, tiles};
 
-pub use super::attention::{arrange_pair, scores, softmax};
-pub use super::passes::{add, magnitude, multiply, peak, rotate, round, scale, squares, store};
+pub use super::attention::{scores, softmax};
+pub use super::passes::{magnitude, multiply, rotate, scale, squares, store};
 
 /// The kernels' name.
 pub const NAME: &str = "armv7m";
