@@ -4,6 +4,8 @@ mod pair;
 mod passes;
 mod scores;
 mod softmax;
+#[cfg(feature = "selftest")]
+mod suite;
 mod tiles;
 
 use super::columns::Columns;
@@ -14,6 +16,8 @@ pub use pair::{arrange_pair, product_pair};
 pub use passes::{activate_gated, add, peak, rescale, round};
 pub use scores::scores_pair;
 pub use softmax::softmax_pair;
+#[cfg(feature = "selftest")]
+pub use suite::check;
 #[cfg(feature = "selftest")]
 pub use tiles::operand_len;
 pub use tiles::{prepare, prepare_scaled, tiles};

@@ -114,7 +114,7 @@ pub const NAME: &str = chosen::NAME;
 #[cfg(feature = "selftest")]
 pub fn selftest() -> Result<u32, Failure> {
     let compared = suite::selftest()? + attention_suite::run()? + pass_suite::run()?;
-    #[cfg(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
+    #[cfg(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
     let compared = compared + chosen::check()?;
     Ok(compared)
 }
