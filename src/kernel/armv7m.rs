@@ -1,5 +1,6 @@
 //! Kernels for Armv7-M without DSP: Cortex-M3, and M33 where a chip leaves the extension out.
 
+pub mod int4;
 mod pair;
 mod passes;
 mod scores;

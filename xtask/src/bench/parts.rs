@@ -8,7 +8,7 @@ pub const PARTS: [&str; 8] =
 pub const OTHER: &str = "other";
 
 /// A piece of a function's path, and its part. The first that matches counts.
-const TABLE: [(&str, &str); 48] = [
+const TABLE: [(&str, &str); 52] = [
     // Attention's own kernels, and what prepares and stores its vectors.
     ("thumbformer::kernel::attention", "attention"),
     ("thumbformer::kernel::dsp::pair", "attention"),
@@ -36,7 +36,11 @@ const TABLE: [(&str, &str); 48] = [
     ("passes::peak", "quantize"),
     ("passes::scale", "quantize"),
     ("thumbformer::vector", "quantize"),
+    ("int4::prepare", "quantize"),
+    ("int4_armv6m::prepare", "quantize"),
+    ("int4::spread", "quantize"),
     // Matrices in tiles.
+    ("::int4", "matvec"),
     ("thumbformer::kernel::dsp::tiles", "matvec"),
     ("thumbformer::kernel::offset_bytes", "matvec"),
     ("thumbformer::kernel::portable_tiles", "matvec"),
