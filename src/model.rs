@@ -7,7 +7,7 @@ use crate::format::{
 use crate::kernel::{Nibbles, Weights};
 use crate::linear::Linear;
 use crate::norm::Norm;
-use crate::shift::shift;
+use crate::shift::{keep_rolled, shift};
 use crate::tokenizer::Tokenizer;
 use crate::workspace::Plan;
 use zerocopy::{FromBytes, Immutable};
@@ -219,6 +219,7 @@ impl<'m> Model<'m> {
         if matches!(t.dtype, Dtype::I4) {
             for (column, h) in hidden.iter_mut().enumerate() {
                 *h = h.saturating_add(shift(t.weight(data, row, column) * scale, s));
+                keep_rolled();
             }
             return;
         }
@@ -228,6 +229,7 @@ impl<'m> Model<'m> {
         for (hidden, bytes) in hidden.chunks_mut(4).zip(row.chunks(step.max(1))) {
             for (column, (h, &byte)) in hidden.iter_mut().zip(bytes).enumerate() {
                 *h = h.saturating_add(shift(i32::from(t.layout.decode(byte, column)) * scale, s));
+                keep_rolled();
             }
         }
     }

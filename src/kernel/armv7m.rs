@@ -14,7 +14,7 @@ use crate::format::Layout;
 use core::arch::naked_asm;
 
 pub use pair::{arrange_pair, product_pair};
-pub use passes::{activate_gated, add, peak, rescale, round};
+pub use passes::{activate_gated, add, peak, rescale, rotate, round, scale, squares};
 pub use scores::scores_pair;
 pub use softmax::softmax_pair;
 #[cfg(feature = "selftest")]
@@ -24,7 +24,7 @@ pub use tiles::operand_len;
 pub use tiles::{prepare, prepare_scaled, tiles};
 
 pub use super::attention::{scores, softmax};
-pub use super::passes::{magnitude, multiply, rotate, scale, squares, store};
+pub use super::passes::{magnitude, multiply, store};
 
 /// The kernels' name.
 pub const NAME: &str = "armv7m";

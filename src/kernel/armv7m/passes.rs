@@ -369,3 +369,123 @@ unsafe extern "C" fn add4(sums: *mut [i32; 4], values: *const [i32; 4], fours: u
         saturate!("r7", "3"),
     )
 }
+
+/// See [`passes::squares`].
+pub fn squares(q: &[i16]) -> u64 {
+    let (eights, rest) = q.as_chunks::<8>();
+    let sum = passes::squares(rest);
+    if eights.is_empty() {
+        return sum;
+    }
+    // SAFETY: there are so many groups of eight, not none.
+    sum + unsafe { squares8(eights.as_ptr(), eights.len()) }
+}
+
+/// Eight squares are at most 2^31: only their sum is added to the 64-bit one.
+///
+/// # Safety
+/// `q` points to `eights` groups of eight elements of at most 14 bits, more than none.
+#[unsafe(naked)]
+unsafe extern "C" fn squares8(q: *const [i16; 8], eights: usize) -> u64 {
+    naked_asm!(
+        "push {{r4, lr}}",
+        "mov r2, r0",
+        "movs r0, #0",
+        "mov r12, #0",
+        "2:",
+        "ldrsh r3, [r2], #2",
+        "mul r4, r3, r3",
+        "ldrsh r3, [r2], #2",
+        "mla r4, r3, r3, r4",
+        "ldrsh r3, [r2], #2",
+        "mla r4, r3, r3, r4",
+        "ldrsh r3, [r2], #2",
+        "mla r4, r3, r3, r4",
+        "ldrsh r3, [r2], #2",
+        "mla r4, r3, r3, r4",
+        "ldrsh r3, [r2], #2",
+        "mla r4, r3, r3, r4",
+        "ldrsh r3, [r2], #2",
+        "mla r4, r3, r3, r4",
+        "ldrsh r3, [r2], #2",
+        "mla r4, r3, r3, r4",
+        "adds r0, r0, r4",
+        "adc r12, r12, #0",
+        "subs r1, #1",
+        "bne 2b",
+        "mov r1, r12",
+        "pop {{r4, pc}}",
+    )
+}
+
+/// See [`passes::scale`].
+pub fn scale(q: &mut [i16], factor: i32) {
+    let (pairs, rest) = q.as_chunks_mut::<2>();
+    if !pairs.is_empty() {
+        // SAFETY: there are so many pairs, not none.
+        unsafe { scale2(pairs.as_mut_ptr(), pairs.len(), factor) };
+    }
+    passes::scale(rest, factor);
+}
+
+/// # Safety
+/// `q`, which LDR and STR may find at an odd half of a word, points to `pairs` pairs, more than none.
+#[unsafe(naked)]
+unsafe extern "C" fn scale2(q: *mut [i16; 2], pairs: usize, factor: i32) {
+    naked_asm!(
+        "push {{r4, lr}}",
+        "mov r12, #0x800000",
+        "2:",
+        "ldr r3, [r0]",
+        "asrs r4, r3, #16",
+        "sxth r3, r3",
+        "mla r4, r4, r2, r12",
+        "mla r3, r3, r2, r12",
+        "asrs r4, r4, #24",
+        "asrs r3, r3, #24",
+        "bfi r3, r4, #16, #16",
+        "str r3, [r0], #4",
+        "subs r1, #1",
+        "bne 2b",
+        "pop {{r4, pc}}",
+    )
+}
+
+/// See [`passes::rotate`].
+pub fn rotate(x: &mut [i16], turns: &[i16]) {
+    let ((x, _), (turns, _)) = (x.as_chunks_mut::<2>(), turns.as_chunks::<2>());
+    let pairs = x.len().min(turns.len());
+    if pairs > 0 {
+        // SAFETY: both slices have so many pairs, not none.
+        unsafe { rotate2(x.as_mut_ptr(), turns.as_ptr(), pairs) };
+    }
+}
+
+/// # Safety
+/// `x` and `turns`, which LDR and STR may find at an odd half of a word, point to `pairs` pairs, more than none.
+#[unsafe(naked)]
+unsafe extern "C" fn rotate2(x: *mut [i16; 2], turns: *const [i16; 2], pairs: usize) {
+    // r3, r4: the pair; r5, r6: cosine and sine; r7, r8: the turned pair; r12: half
+    naked_asm!(
+        "push {{r4-r8, lr}}",
+        "mov r12, #8192",
+        "2:",
+        "ldr r3, [r0]",
+        "ldr r5, [r1], #4",
+        "asrs r4, r3, #16",
+        "sxth r3, r3",
+        "asrs r6, r5, #16",
+        "sxth r5, r5",
+        "mla r7, r3, r5, r12",
+        "mls r7, r4, r6, r7",
+        "mla r8, r3, r6, r12",
+        "mla r8, r4, r5, r8",
+        "asrs r7, r7, #14",
+        "asr r8, r8, #14",
+        "bfi r7, r8, #16, #16",
+        "str r7, [r0], #4",
+        "subs r2, #1",
+        "bne 2b",
+        "pop {{r4-r8, pc}}",
+    )
+}
