@@ -13,7 +13,7 @@
 //! and only three pairs have to be masked out: 31 instructions for 32 products, and 28 for each group.
 
 use crate::format::{InputWidth, nibbles};
-use crate::kernel::int4::{self, Blocks, in_blocks, operand_len, spread};
+use crate::kernel::int4::{self, Blocks, in_blocks, operand_len};
 use core::arch::naked_asm;
 
 pub use crate::kernel::int4::Nibbles;
@@ -23,32 +23,37 @@ const GROUP: usize = 1 + nibbles::GROUP / 2;
 
 /// See [`int4::prepare`].
 pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
+    int4::prepare(x, width, operand);
     if matches!(width, InputWidth::A16) {
-        return int4::prepare(x, width, operand);
+        return;
     }
-    spread(
-        x,
-        operand,
-        |x0, x1| (i32::from(x1) as u32).wrapping_add((i32::from(x0) as u32) << 16),
-        |sum| (1i32 << 15).wrapping_sub(sum.wrapping_mul(8 << 16)),
-    );
     // The group that may be shorter is the first.
     for group in operand.get_mut(..operand_len(x.len())).unwrap_or_default().rchunks_mut(GROUP) {
-        for tile in group.get_mut(1..).unwrap_or_default().as_chunks_mut::<4>().0 {
-            let [first, others @ ..] = tile;
-            for (x, shift) in others.iter_mut().zip([4, 8, 12]) {
-                *x = x.wrapping_sub(*first << shift);
-            }
+        let Some((start, words)) = group.split_first_mut() else {
+            return;
+        };
+        *start = (1u32 << 15).wrapping_add(*start << 16);
+        for tile in words.as_chunks_mut::<4>().0 {
+            // From x0 and x1 side by side.
+            let pairs = tile.map(|pair| (pair << 16).wrapping_add((pair as i32 >> 16) as u32));
+            let first = |shift: u32| pairs[0] << shift;
+            *tile = [
+                pairs[0],
+                pairs[1].wrapping_sub(first(4)),
+                pairs[2].wrapping_sub(first(8)),
+                pairs[3].wrapping_sub(first(12)),
+            ];
         }
     }
 }
 
 /// See [`int4::product`].
 pub fn product(weights: &Nibbles<'_>, columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) {
-    if matches!(width, InputWidth::A16) {
-        return int4::product(weights, columns, operand, width, y);
-    }
-    in_blocks(weights, columns, operand, y, |Blocks { tiles, factors, operand, missing, sums }| {
+    in_blocks(weights, columns, operand, y, |all| {
+        if matches!(width, InputWidth::A16) {
+            return int4::blocks_of_four(all);
+        }
+        let Blocks { tiles, factors, operand, missing, sums } = all;
         let (blocks, operand) = (sums.len(), operand.as_ptr_range());
         let (tiles, factors, y) = (tiles.as_ptr(), factors.as_ptr(), sums.as_mut_ptr());
         // SAFETY: Blocks' lengths are what the function wants. This target executes its instructions.
