@@ -7,7 +7,7 @@ use crate::format::{
 use crate::kernel::{Nibbles, Weights};
 use crate::linear::Linear;
 use crate::norm::Norm;
-use crate::shift::shift;
+use crate::shift::{keep_rolled, shift};
 use crate::tokenizer::Tokenizer;
 use crate::workspace::Plan;
 use zerocopy::{FromBytes, Immutable};
@@ -227,15 +227,19 @@ impl<'m> Model<'m> {
         if matches!(t.dtype, Dtype::I4) {
             for (column, h) in hidden.iter_mut().enumerate() {
                 *h = h.saturating_add(shift(t.weight(data, row, column) * scale, s));
+                keep_rolled();
             }
             return;
         }
         let first = t.layout.place(t.spec.cols, row, 0);
         let step = t.layout.place(t.spec.cols, row, 4) - first;
+        // A layout's bytes differ from weights in their sign, if at all.
+        let signs: [u8; 4] = core::array::from_fn(|column| t.layout.decode(0, column) as u8);
         let row = data.get(first..).unwrap_or_default();
         for (hidden, bytes) in hidden.chunks_mut(4).zip(row.chunks(step.max(1))) {
-            for (column, (h, &byte)) in hidden.iter_mut().zip(bytes).enumerate() {
-                *h = h.saturating_add(shift(i32::from(t.layout.decode(byte, column)) * scale, s));
+            for ((h, &byte), sign) in hidden.iter_mut().zip(bytes).zip(signs) {
+                *h = h.saturating_add(shift(i32::from((byte ^ sign) as i8) * scale, s));
+                keep_rolled();
             }
         }
     }

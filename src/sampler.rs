@@ -141,12 +141,12 @@ impl Sampler {
         let mut cut = Cut { distance: farthest(self.min_p), ties: usize::MAX };
         if self.top_k > 0 {
             let k = u32::try_from(self.top_k).unwrap_or(u32::MAX);
-            cut = candidates.narrow(cut, k, |_| 1);
+            cut = candidates.narrow(cut, k, Measure::Number);
         }
         let mut sum = candidates.sum(cut);
         if self.top_p < ONE {
             let share = (u64::from(sum) * u64::from(self.top_p)).div_ceil(u64::from(ONE)) as u32;
-            cut = candidates.narrow(cut, share.max(1), exp2_neg);
+            cut = candidates.narrow(cut, share.max(1), Measure::Weight);
             sum = candidates.sum(cut);
         }
         let mut left = self.random.below(sum);
@@ -175,7 +175,10 @@ impl<'a> Scores<'a> {
             let place = penalised.binary_search_by_key(token, |(token, _)| *token);
             if let (Err(at), Some(value)) = (place, logits.get(*token)) {
                 // the window has room for as many tokens as are looked at
-                let _ = penalised.insert(at, (*token, penalise(value, penalty)));
+                let _ = penalised.push((*token, penalise(value, penalty)));
+                for place in (at + 1..penalised.len()).rev() {
+                    penalised.swap(place - 1, place);
+                }
             }
         }
         Scores { logits, penalised }
@@ -279,6 +282,26 @@ struct Cut {
     ties: usize,
 }
 
+/// What candidates are counted by.
+#[derive(Clone, Copy)]
+enum Measure {
+    /// One each.
+    Number,
+    /// The weight, Q16.
+    Weight,
+}
+
+impl Measure {
+    /// Of a candidate at a distance.
+    #[inline(always)]
+    fn of(self, distance: u32) -> u32 {
+        match self {
+            Self::Number => 1,
+            Self::Weight => exp2_neg(distance),
+        }
+    }
+}
+
 struct Candidates<'a> {
     scores: &'a Scores<'a>,
     scale: Scale,
@@ -305,7 +328,8 @@ impl Candidates<'_> {
     /// The fewest candidates, nearest first, whose measures sum up to `budget`; all where they do not.
     ///
     /// A radix selection: each pass finds five more bits of the last one's distance.
-    fn narrow(&self, cut: Cut, budget: u32, measure: impl Fn(u32) -> u32) -> Cut {
+    #[inline(never)]
+    fn narrow(&self, cut: Cut, budget: u32, measure: Measure) -> Cut {
         const DIGIT: u32 = 5;
         let (mut distance, mut left) = (0, budget);
         for shift in (0..DISTANCE_BITS / DIGIT).rev().map(|pass| pass * DIGIT) {
@@ -314,7 +338,7 @@ impl Candidates<'_> {
                 if d >> (shift + DIGIT) == distance >> (shift + DIGIT)
                     && let Some(bucket) = buckets.get_mut((d >> shift & 31) as usize)
                 {
-                    *bucket += measure(d);
+                    *bucket += measure.of(d);
                 }
             }
             let digit = buckets.iter().position(|bucket| match left.checked_sub(*bucket) {
@@ -327,7 +351,7 @@ impl Candidates<'_> {
             let Some(digit) = digit else { return cut };
             distance |= (digit as u32) << shift;
         }
-        let ties = left.div_ceil(measure(distance).max(1)) as usize;
+        let ties = left.div_ceil(measure.of(distance).max(1)) as usize;
         if distance == cut.distance {
             Cut { distance, ties: ties.min(cut.ties) }
         } else {

@@ -147,30 +147,34 @@ pub fn in_blocks(
 /// rows, the other elements stay as they are; where `operand` is too short, all of them.
 #[allow(dead_code, reason = "a core with a kernel of its own needs it for some widths or in the suite only")]
 pub fn product(weights: &Nibbles<'_>, columns: usize, operand: &[u32], _width: InputWidth, y: &mut [i32]) {
-    in_blocks(weights, columns, operand, y, |Blocks { tiles, factors, operand, missing, sums }| {
-        let (mut tiles, mut factors) = (tiles.as_chunks::<4>().0.iter(), factors.iter());
-        for totals in sums {
-            *totals = [0; 4];
-            let (first, rest) = operand.split_at_checked(part_len(WHOLE - missing)).unwrap_or_default();
-            for part in core::iter::once(first).chain(rest.chunks(part_len(WHOLE))) {
-                let Some((&start, words)) = part.split_first() else {
-                    continue;
-                };
-                let mut sums = [start as i32; 4];
-                for (x, tile) in words.as_chunks::<4>().0.iter().zip(&mut tiles) {
-                    for (sum, &row) in sums.iter_mut().zip(tile) {
-                        *sum = sum.wrapping_add(eight(row, x));
-                    }
-                }
-                let Some(&factors) = factors.next() else {
-                    continue;
-                };
-                for ((total, sum), row) in totals.iter_mut().zip(sums).zip(0..4) {
-                    *total = total.wrapping_add(sum.wrapping_mul(i32::from(factors >> (4 * row) & 15)));
+    in_blocks(weights, columns, operand, y, blocks_of_four);
+}
+
+/// The kernel: whole blocks, once all lengths are checked.
+#[allow(dead_code, reason = "as for `product`")]
+pub fn blocks_of_four(Blocks { tiles, factors, operand, missing, sums }: Blocks<'_>) {
+    let (mut tiles, mut factors) = (tiles.as_chunks::<4>().0.iter(), factors.iter());
+    for totals in sums {
+        *totals = [0; 4];
+        let (first, rest) = operand.split_at_checked(part_len(WHOLE - missing)).unwrap_or_default();
+        for part in core::iter::once(first).chain(rest.chunks(part_len(WHOLE))) {
+            let Some((&start, words)) = part.split_first() else {
+                continue;
+            };
+            let mut sums = [start as i32; 4];
+            for (x, tile) in words.as_chunks::<4>().0.iter().zip(&mut tiles) {
+                for (sum, &row) in sums.iter_mut().zip(tile) {
+                    *sum = sum.wrapping_add(eight(row, x));
                 }
             }
+            let Some(&factors) = factors.next() else {
+                continue;
+            };
+            for ((total, sum), row) in totals.iter_mut().zip(sums).zip(0..4) {
+                *total = total.wrapping_add(sum.wrapping_mul(i32::from(factors >> (4 * row) & 15)));
+            }
         }
-    });
+    }
 }
 
 /// Eight columns of one row.

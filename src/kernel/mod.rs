@@ -32,6 +32,7 @@ mod int4_suite;
 #[allow(unsafe_code)]
 mod mve;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
+#[cfg_attr(thumbformer_kernel = "armv7m", allow(dead_code, reason = "its operand is another one"))]
 mod offset_bytes;
 #[cfg(any(test, feature = "selftest"))]
 mod pass_suite;
@@ -94,9 +95,15 @@ use portable_tiles::halves;
 #[cfg(not(thumbformer_kernel = "mve"))]
 use rows as row_matrix;
 
+#[cfg(thumbformer_kernel = "armv7m")]
+use armv7m::int4 as nibbles;
 #[cfg(thumbformer_kernel = "dsp")]
 use dsp::int4 as nibbles;
-#[cfg(not(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "dsp")))]
+#[cfg(not(any(
+    thumbformer_kernel = "armv6m",
+    thumbformer_kernel = "armv7m",
+    thumbformer_kernel = "dsp"
+)))]
 use int4 as nibbles;
 #[cfg(thumbformer_kernel = "armv6m")]
 use int4_armv6m as nibbles;
@@ -122,7 +129,7 @@ pub const NAME: &str = chosen::NAME;
 pub fn selftest() -> Result<u32, Failure> {
     let products = suite::selftest()? + products_suite::run()? + sparse_suite::run()?;
     let compared = products + attention_suite::run()? + pass_suite::run()?;
-    #[cfg(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
+    #[cfg(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
     let compared = compared + chosen::check()?;
     Ok(compared)
 }
@@ -180,6 +187,11 @@ pub fn prepare<'a>(
     if let (Weights::Halves(_), InputWidth::A8, Some(factor)) = (weights, width, factor)
         && chosen::prepare_scaled(vector, factor, operand)
     {
+        return Input { vector, operand, width, sparse: false };
+    }
+    #[cfg(thumbformer_kernel = "armv7m")]
+    if let (Weights::Bytes(_), InputWidth::A8, Some(factor)) = (weights, width, factor) {
+        chosen::prepare_scaled(vector, factor, operand);
         return Input { vector, operand, width, sparse: false };
     }
     if let Some(factor) = factor {

@@ -2,9 +2,27 @@
 
 use crate::shift::{keep_rolled, mul_w, round_shift};
 
+/// Whether a core has loops of its own, so that these are for what those leave over: then they are small.
+const SMALL: bool = cfg!(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp"));
+
+/// In such a loop, [`keep_rolled`].
+#[inline(always)]
+fn keep_small() {
+    if SMALL {
+        keep_rolled();
+    }
+}
+
 /// Does something with each element, four in a round: a loop's own instructions weigh as much as what it does.
 #[inline(always)]
 fn each<T>(all: &mut [T], mut f: impl FnMut(&mut T)) {
+    if SMALL {
+        for one in all {
+            f(one);
+            keep_rolled();
+        }
+        return;
+    }
     let (fours, rest) = all.as_chunks_mut::<4>();
     for four in fours {
         for one in four {
@@ -23,6 +41,13 @@ fn each_of_two<T, U: Copy>(all: &mut [T], with: &[U], mut f: impl FnMut(&mut T, 
     let (Some(all), Some(with)) = (all.get_mut(..len), with.get(..len)) else {
         return;
     };
+    if SMALL {
+        for (one, &with) in all.iter_mut().zip(with) {
+            f(one, with);
+            keep_rolled();
+        }
+        return;
+    }
     let (fours, rest) = all.as_chunks_mut::<4>();
     let (fours_with, rest_with) = with.as_chunks::<4>();
     for (four, with) in fours.iter_mut().zip(fours_with) {
@@ -89,7 +114,7 @@ pub fn peak(q: &[i16]) -> u32 {
             peak = magnitude_of(x);
         }
     };
-    let (eights, rest) = q.as_chunks::<8>();
+    let (eights, rest) = if SMALL { (&[][..], q) } else { q.as_chunks::<8>() };
     for eight in eights {
         for &x in eight {
             meet(x);
@@ -97,6 +122,7 @@ pub fn peak(q: &[i16]) -> u32 {
     }
     for &x in rest {
         meet(x);
+        keep_small();
     }
     peak as u32
 }
@@ -110,6 +136,14 @@ fn magnitude_of(x: i32) -> i32 {
 /// The sum of the squares of elements of at most 14 bits.
 #[inline(never)]
 pub fn squares(q: &[i16]) -> u64 {
+    if SMALL {
+        let mut sum = 0;
+        for &x in q {
+            sum += u64::from((i32::from(x) * i32::from(x)) as u32);
+            keep_rolled();
+        }
+        return sum;
+    }
     // Eight squares are at most 2^31: most of the sum needs no u64.
     let part =
         |x: &[i16]| u64::from(x.iter().fold(0u32, |sum, &x| sum + (i32::from(x) * i32::from(x)) as u32));
@@ -150,6 +184,7 @@ pub fn rotate(x: &mut [i16], turns: &[i16]) {
         let [a, b] = pair.map(i32::from);
         let [cos, sin] = turn.map(i32::from);
         *pair = [round_shift(a * cos - b * sin, 14) as i16, round_shift(a * sin + b * cos, 14) as i16];
+        keep_small();
     }
 }
 
@@ -207,6 +242,7 @@ pub fn activate_gated(values: &mut [i32], ups: &[i32], gate: &Gate<'_>) -> u32 {
         let v = mul_w(up << (gate.up & 31), gate.activation(*value) as i16);
         size |= (v ^ (v >> 31)) as u32;
         *value = v;
+        keep_small();
     }
     size
 }
@@ -219,6 +255,7 @@ pub fn activate(values: &mut [i32], gate: &Gate<'_>) -> u32 {
         let v = gate.activation(*value);
         size |= (v ^ (v >> 31)) as u32;
         *value = v;
+        keep_small();
     }
     size
 }
@@ -234,6 +271,7 @@ pub fn rescale(y: &mut [i32], scales: &[i16], up: u32, scale: i16, right: i32) -
         for (y, &row) in y.iter_mut().zip(scales) {
             *y = mul_w(mul_w(*y << (up & 31), row), scale) << (right.unsigned_abs() & 31);
             size |= (*y ^ (*y >> 31)) as u32;
+            keep_small();
         }
         return size;
     }

@@ -5,6 +5,8 @@
 //! of the next four rows. The two layouts differ only in which bytes hold weight + 128 instead of the weight, so one
 //! XOR a word makes either into signed bytes.
 
+use crate::shift::keep_rolled;
+
 /// Every byte holds weight + 128: the layout for cores without DSP instructions.
 pub mod bytes {
     super::kernel!(0x8080_8080);
@@ -82,6 +84,7 @@ fn product<const OFFSETS: u32>(tiles: &[u32], columns: usize, operand: &[u32], y
             for (sum, row) in sums.iter_mut().zip(tile) {
                 let [w0, w1, w2, w3] = (row ^ OFFSETS).to_le_bytes().map(|byte| i32::from(byte as i8));
                 *sum = i32::wrapping_add(*sum, w0 * x[0][0] + w1 * x[0][1] + w2 * x[1][0] + w3 * x[1][1]);
+                keep_rolled();
             }
         }
         for (y, sum) in y.iter_mut().zip(sums) {

@@ -6,6 +6,53 @@
 use crate::kernel::{attention, rows};
 use core::arch::naked_asm;
 
+/// See [`attention::arrange_pair`].
+pub fn arrange_pair(a: &[i16], b: &[i16], pair: &mut [i16]) {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    let (pair, _) = pair.as_chunks_mut::<8>();
+    let fours = a.len().min(b.len()).min(pair.len());
+    if fours > 0 {
+        // SAFETY: `a` and `b` have so many groups of four, `pair` of eight.
+        unsafe { arrange_pair4(a.as_ptr(), b.as_ptr(), pair.as_mut_ptr(), fours) }
+    }
+    if !a_rest.is_empty() {
+        attention::arrange_pair(a_rest, b_rest, pair.get_mut(fours..).unwrap_or_default().as_flattened_mut());
+    }
+}
+
+/// # Safety
+/// `a` and `b` point to `fours` groups, more than none, `pair` to room for as many. They may start at any element: LDR and
+/// STR do not mind.
+#[unsafe(naked)]
+unsafe extern "C" fn arrange_pair4(
+    a: *const [i16; 4],
+    b: *const [i16; 4],
+    pair: *mut [i16; 8],
+    fours: usize,
+) {
+    naked_asm!(
+        "push {{r4-r7, lr}}",
+        "2:",
+        "ldr r4, [r0], #4",
+        "ldr r5, [r0], #4",
+        "ldr r6, [r1], #4",
+        "ldr r7, [r1], #4",
+        "lsr r12, r4, #16",
+        "lsr lr, r6, #16",
+        "bfi r4, r5, #16, #16",
+        "bfi r6, r7, #16, #16",
+        "bfi r5, r12, #0, #16",
+        "bfi r7, lr, #0, #16",
+        "str r4, [r2], #4",
+        "str r6, [r2], #4",
+        "str r5, [r2], #4",
+        "str r7, [r2], #4",
+        "subs r3, #1",
+        "bne 2b",
+        "pop {{r4-r7, pc}}",
+    )
+}
+
 /// See [`attention::product_pair`].
 pub fn product_pair(weights: &[i8], stride: usize, columns: usize, pair: &[i16], y: &mut [i32]) {
     let len = rows::at_most(y.len() / 2, weights.len(), stride, columns);

@@ -39,7 +39,11 @@ const TABLE: [(&str, &str); 52] = [
     ("passes::peak", "quantize"),
     ("passes::scale", "quantize"),
     ("thumbformer::vector", "quantize"),
+    ("int4::prepare", "quantize"),
+    ("int4_armv6m::prepare", "quantize"),
+    ("int4::spread", "quantize"),
     // Matrices in tiles.
+    ("::int4", "matvec"),
     ("thumbformer::kernel::dsp::tiles", "matvec"),
     ("thumbformer::kernel::offset_bytes", "matvec"),
     ("thumbformer::kernel::portable_tiles", "matvec"),
