@@ -91,7 +91,11 @@ use rows as row_matrix;
 use armv7m::int4 as nibbles;
 #[cfg(thumbformer_kernel = "dsp")]
 use dsp::int4 as nibbles;
-#[cfg(not(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp")))]
+#[cfg(not(any(
+    thumbformer_kernel = "armv6m",
+    thumbformer_kernel = "armv7m",
+    thumbformer_kernel = "dsp"
+)))]
 use int4 as nibbles;
 #[cfg(thumbformer_kernel = "armv6m")]
 use int4_armv6m as nibbles;
