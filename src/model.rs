@@ -239,7 +239,6 @@ impl<'m> Model<'m> {
         for (hidden, bytes) in hidden.chunks_mut(4).zip(row.chunks(step.max(1))) {
             for ((h, &byte), sign) in hidden.iter_mut().zip(bytes).zip(signs) {
                 *h = h.saturating_add(shift(i32::from((byte ^ sign) as i8) * scale, s));
-                keep_rolled();
             }
         }
     }
