@@ -122,8 +122,10 @@ pub fn prepare<'v>(
     operand: &'v mut [u32],
 ) -> (Input<'v>, Scale) {
     let (factor, scale) = narrow(x, scale, reader.input);
-    let prepare = if reader.sparse { kernel::prepare_sparse } else { kernel::prepare };
-    (prepare(&reader.weights, reader.input, factor, x, operand), scale)
+    if reader.sparse {
+        return (kernel::prepare_sparse(&reader.weights, reader.input, factor, x, operand), scale);
+    }
+    (kernel::prepare(&reader.weights, reader.input, factor, x, operand), scale)
 }
 
 /// `hidden += matrix (values * 2^exponent)` with the values, of this magnitude, at the beginning of the scratch memory,
