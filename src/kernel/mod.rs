@@ -176,6 +176,7 @@ pub const fn operand_len(columns: usize) -> usize {
 /// - `vector`: in its natural order, padded with zeros to a multiple of four; of at most 127 (A8) or 16384 (A16) in
 ///   magnitude; what is in it afterwards says nothing
 /// - `operand`: of [`operand_len`] words or more
+#[inline(always)]
 pub fn prepare<'a>(
     weights: &Weights<'_>,
     width: InputWidth,
@@ -208,6 +209,7 @@ pub fn prepare<'a>(
 
 /// [`prepare`] for a vector of which many elements may be 0: where so many groups of four are that it pays to pass over their
 /// columns, [`product`] will do so. The sums are the same.
+#[inline(never)]
 pub fn prepare_sparse<'a>(
     weights: &Weights<'_>,
     width: InputWidth,
@@ -223,10 +225,22 @@ pub fn prepare_sparse<'a>(
         if !chosen::sparse::prepare(vector, width, operand)
             && let Some((_, operand)) = operand.split_first_mut()
         {
-            prepare(weights, width, None, vector, operand);
+            prepare_apart(weights, width, None, vector, operand);
         }
         return Input { vector, operand, width, sparse: true };
     }
+    prepare_apart(weights, width, factor, vector, operand)
+}
+
+/// [`prepare`], which is inlined where it is called for every matrix.
+#[inline(never)]
+fn prepare_apart<'a>(
+    weights: &Weights<'_>,
+    width: InputWidth,
+    factor: Option<i32>,
+    vector: &'a mut [i16],
+    operand: &'a mut [u32],
+) -> Input<'a> {
     prepare(weights, width, factor, vector, operand)
 }
 
@@ -256,7 +270,7 @@ fn product_sparse(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
         return chosen::sparse::product(own, x.vector.len(), list, x.width, y);
     }
     let operand = x.operand.get(1..).unwrap_or_default();
-    product(weights, &Input { operand, sparse: false, ..*x }, y)
+    product_dense(weights, &Input { operand, sparse: false, ..*x }, y)
 }
 
 /// Multiplies a matrix by a vector: `y[row]` becomes 2^k times the sum over `column` of
@@ -266,9 +280,12 @@ fn product_sparse(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
 /// `x` comes from [`prepare`] for the layout of these weights. Where there are fewer whole rows (in tiles, blocks of four
 /// rows) than `y` has elements, the other elements stay as they are.
 pub fn product(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
-    if x.sparse {
-        return product_sparse(weights, x, y);
-    }
+    if x.sparse { product_sparse(weights, x, y) } else { product_dense(weights, x, y) }
+}
+
+/// [`product`] with all columns.
+#[inline(always)]
+fn product_dense(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
     let columns = x.vector.len();
     match weights {
         Weights::Rows(rows) => {
