@@ -8,7 +8,7 @@ pub const PARTS: [&str; 8] =
 pub const OTHER: &str = "other";
 
 /// A piece of a function's path, and its part. The first that matches counts.
-const TABLE: [(&str, &str); 48] = [
+const TABLE: [(&str, &str); 52] = [
     // Attention's own kernels, and what prepares and stores its vectors.
     ("thumbformer::kernel::attention", "attention"),
     ("thumbformer::kernel::dsp::pair", "attention"),
@@ -21,7 +21,10 @@ const TABLE: [(&str, &str); 48] = [
     ("thumbformer::attention", "attention"),
     ("thumbformer::cache", "attention"),
     // The order and the width in which a matrix reads its vector.
-    ("thumbformer::block::prepare", "quantize"),
+    ("thumbformer::linear::Linear::inputs", "quantize"),
+    ("thumbformer::kernel::Inputs", "quantize"),
+    ("together::gathered", "matvec"),
+    ("together::gather", "quantize"),
     ("rows::prepare", "quantize"),
     ("tiles::prepare", "quantize"),
     ("tiles::spread", "quantize"),
@@ -38,6 +41,7 @@ const TABLE: [(&str, &str); 48] = [
     ("thumbformer::vector", "quantize"),
     // Matrices in tiles.
     ("thumbformer::kernel::dsp::tiles", "matvec"),
+    ("thumbformer::kernel::dsp::together", "matvec"),
     ("thumbformer::kernel::offset_bytes", "matvec"),
     ("thumbformer::kernel::portable_tiles", "matvec"),
     ("thumbformer::kernel::product", "matvec"),
