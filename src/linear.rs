@@ -3,7 +3,7 @@
 use crate::format::InputWidth;
 use crate::kernel::{self, Weights};
 use crate::shift::{ceil_log2, shift_left};
-use crate::vector::{Scale, narrow, row};
+use crate::vector::{Scale, narrow, next};
 use crate::workspace::MAX_BLOCK;
 
 /// A matrix `[rows, columns]` in flash.
@@ -50,11 +50,12 @@ impl Linear<'_> {
     ) -> Inputs<'v> {
         let columns = self.cols.next_multiple_of(4);
         let mut scales = [Scale::power(0); MAX_BLOCK];
-        for (i, scale) in scales.iter_mut().enumerate().take(count) {
-            let x = row(vectors, columns, i);
+        let (mut xs, mut prepared) = (&mut *vectors, &mut *operands);
+        for (i, scale) in scales.iter_mut().take(count).enumerate() {
+            let x = next(&mut xs, columns);
             let natural = make(i, x);
             let (factor, narrowed) = narrow(x, natural, self.input);
-            let operand = row(operands, kernel::operand_len(columns), i);
+            let operand = next(&mut prepared, kernel::operand_len(columns));
             kernel::prepare(&self.weights, self.input, factor, x, operand);
             *scale = narrowed;
         }
@@ -71,8 +72,9 @@ impl Linear<'_> {
     #[inline(never)]
     pub fn forward(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
         let (rows, done) = (self.scales.len(), self.products(x, y));
-        for (i, (size, &scale)) in sizes.iter_mut().zip(&x.scales).enumerate().take(x.vectors.count()) {
-            *size = self.finish(row(y, rows, i), done, scale, frac);
+        let mut ys = y;
+        for (size, &scale) in sizes.iter_mut().zip(&x.scales).take(x.vectors.count()) {
+            *size = self.finish(next(&mut ys, rows), done, scale, frac);
         }
     }
 

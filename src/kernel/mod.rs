@@ -257,6 +257,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// A vector that is not gathered.
+    #[inline(always)]
     fn get(&self, i: usize) -> Input<'a> {
         let Self { columns, width, .. } = *self;
         let len = operand_len(columns);
@@ -267,7 +268,18 @@ impl<'a> Inputs<'a> {
 }
 
 /// [`product`] with each of some vectors: the sums of vector i begin at `rows * i` in `y`.
+#[inline]
 pub fn products(weights: &Weights<'_>, x: &Inputs<'_>, rows: usize, y: &mut [i32]) -> u32 {
+    if x.count == 1 {
+        // Of a token that is written, where every instruction counts.
+        return product(weights, &x.get(0), y);
+    }
+    several_products(weights, x, rows, y)
+}
+
+/// [`products`] with more than one vector.
+#[inline(never)]
+fn several_products(weights: &Weights<'_>, x: &Inputs<'_>, rows: usize, y: &mut [i32]) -> u32 {
     let mut done = 0;
     #[cfg(not(thumbformer_kernel = "dsp"))]
     let alone = 0;
