@@ -86,8 +86,12 @@ impl KvCache<'_> {
 }
 
 /// The largest scale of `finished` tokens and of some newer ones.
+#[inline(always)]
 fn largest_with(largest: u8, finished: usize, newer: Option<&[u8]>) -> u8 {
     let mut largest = if finished == 0 { 0 } else { largest };
+    if let Some(&[scale]) = newer {
+        return scale.max(largest);
+    }
     for &scale in newer.unwrap_or_default() {
         largest = scale.max(largest);
         keep_rolled();

@@ -49,6 +49,13 @@ impl Linear<'_> {
         mut make: impl FnMut(usize, &mut [i16]) -> Scale,
     ) -> Inputs<'v> {
         let columns = self.cols.next_multiple_of(4);
+        if count == 1 {
+            let x = vectors.get_mut(..columns).unwrap_or_default();
+            let natural = make(0, x);
+            let (factor, scale) = narrow(x, natural, self.input);
+            let x = kernel::prepare(&self.weights, self.input, factor, x, operands);
+            return Inputs { vectors: x.into(), scales: [scale; MAX_BLOCK] };
+        }
         let mut scales = [Scale::power(0); MAX_BLOCK];
         let (mut xs, mut prepared) = (&mut *vectors, &mut *operands);
         for (i, scale) in scales.iter_mut().take(count).enumerate() {
@@ -71,11 +78,21 @@ impl Linear<'_> {
     /// cut off each time, and shifted to its place.
     #[inline(never)]
     pub fn forward(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
-        let (rows, done) = (self.scales.len(), self.products(x, y));
-        let mut ys = y;
-        for (size, &scale) in sizes.iter_mut().zip(&x.scales).take(x.vectors.count()) {
-            *size = self.finish(next(&mut ys, rows), done, scale, frac);
+        let done = self.products(x, y);
+        if let (1, [scale, ..], [size, ..]) = (x.vectors.count(), &x.scales, &mut *sizes) {
+            *size = self.finish(y, done, *scale, frac);
+            return;
         }
+        let (mut ys, rows) = (y, self.scales.len());
+        for (size, &scale) in sizes.iter_mut().zip(&x.scales).take(x.vectors.count()) {
+            *size = self.finish_again(next(&mut ys, rows), done, scale, frac);
+        }
+    }
+
+    /// [`Linear::finish`] out of line.
+    #[inline(never)]
+    fn finish_again(&self, y: &mut [i32], done: u32, scale: Scale, frac: i32) -> u32 {
+        self.finish(y, done, scale, frac)
     }
 
     /// The sums alone; returns the power of two by which they are too large.
@@ -85,6 +102,7 @@ impl Linear<'_> {
     }
 
     /// From the sums of one vector, 2^`done` times as large as they are, to `y`.
+    #[inline(always)]
     fn finish(&self, y: &mut [i32], done: u32, scale: Scale, frac: i32) -> u32 {
         let up = self.headroom().saturating_sub(done);
         let right = self.headroom() as i32 - 32 - self.exponent - scale.exponent - frac;

@@ -210,6 +210,8 @@ pub fn product(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
 /// Vectors that [`prepare`] has seen, one after the other.
 #[derive(Debug)]
 pub struct Inputs<'a> {
+    /// The only one, if there is one.
+    one: Input<'a>,
     vectors: &'a [i16],
     operands: &'a [u32],
     columns: usize,
@@ -218,6 +220,22 @@ pub struct Inputs<'a> {
     /// As many vectors from the first on lie in the order of a kernel for several, in `vectors`.
     #[cfg(thumbformer_kernel = "dsp")]
     gathered: usize,
+}
+
+impl<'a> From<Input<'a>> for Inputs<'a> {
+    #[inline(always)]
+    fn from(one: Input<'a>) -> Self {
+        Self {
+            vectors: &[],
+            operands: &[],
+            columns: one.vector.len(),
+            count: 1,
+            width: one.width,
+            one,
+            #[cfg(thumbformer_kernel = "dsp")]
+            gathered: 0,
+        }
+    }
 }
 
 impl<'a> Inputs<'a> {
@@ -240,7 +258,9 @@ impl<'a> Inputs<'a> {
         };
         #[cfg(not(thumbformer_kernel = "dsp"))]
         let _ = weights;
+        let (vector, operand) = (vectors.get(..columns).unwrap_or_default(), &*operands);
         Self {
+            one: Input { vector, operand, width },
             vectors,
             operands,
             columns,
@@ -268,11 +288,11 @@ impl<'a> Inputs<'a> {
 }
 
 /// [`product`] with each of some vectors: the sums of vector i begin at `rows * i` in `y`.
-#[inline]
+#[inline(always)]
 pub fn products(weights: &Weights<'_>, x: &Inputs<'_>, rows: usize, y: &mut [i32]) -> u32 {
     if x.count == 1 {
         // Of a token that is written, where every instruction counts.
-        return product(weights, &x.get(0), y);
+        return product(weights, &x.one, y);
     }
     several_products(weights, x, rows, y)
 }
