@@ -13,7 +13,7 @@ use crate::format::{Positions, TensorKind};
 use crate::kernel;
 use crate::linear::{Inputs, Linear};
 use crate::model::Model;
-use crate::vector::{BITS, block_shift, quantize, round_all, row};
+use crate::vector::{BITS, block_shift, next, quantize, round_all, row};
 use crate::workspace::{MAX_BLOCK, Memory};
 use core::ops::Range;
 
@@ -22,8 +22,9 @@ use core::ops::Range;
 pub fn embed(model: &Model<'_>, positions: Range<usize>, memory: &mut Memory<'_>) {
     let Memory { hidden, sizes, history, .. } = memory;
     let tokens = history.get(positions.clone()).unwrap_or_default();
-    for (i, ((token, position), size)) in tokens.iter().zip(positions).zip(sizes).enumerate() {
-        let hidden = row(hidden, model.config().dim, i);
+    let mut rest = &mut **hidden;
+    for ((token, position), size) in tokens.iter().zip(positions).zip(sizes) {
+        let hidden = next(&mut rest, model.config().dim);
         hidden.fill(0);
         model.add_row(TensorKind::Embedding, usize::from(token.0), hidden);
         if matches!(model.config().positions, Positions::Learned) {
@@ -55,21 +56,23 @@ pub fn attention(model: &Model<'_>, layer: usize, positions: Range<usize>, memor
     // unit of each is `2^unit` last bits of the residual stream.
     let (mut keys, mut values) = cache.block(layer, positions.start);
     let (heads, _) = split(vector, kv_dim);
-    for (i, ((position, &k_size), &v_size)) in positions.clone().zip(&k_sizes).zip(&v_sizes).enumerate() {
+    let (mut ks, mut vs) = (k, v);
+    for ((position, &k_size), &v_size) in positions.clone().zip(&k_sizes).zip(&v_sizes) {
         let unit = block_shift(v_size, BITS);
-        round_all(row(v, kv_dim, i), unit, heads);
+        round_all(next(&mut vs, kv_dim), unit, heads);
         values.store(position, heads, unit);
         let unit = block_shift(k_size, BITS);
-        round_all(row(k, kv_dim, i), unit, heads);
+        round_all(next(&mut ks, kv_dim), unit, heads);
         rotate(heads, model.rope(position)); // [head_dim / 2, 2]
         keys.store(position, heads, unit);
     }
     let unit = |size| query_shift(size, config.head_dim(), frac);
     let wo = model.linear(TensorKind::Wo, layer);
     let columns = wo.cols.next_multiple_of(4);
-    for (i, (position, &q_size)) in positions.clone().zip(&q_sizes).enumerate() {
-        let (queries, _) = split(row(vector, columns, i), dim);
-        round_all(row(q, dim, i), unit(q_size), queries);
+    let (mut qs, mut vectors) = (q, &mut **vector);
+    for (position, &q_size) in positions.clone().zip(&q_sizes) {
+        let (queries, _) = split(next(&mut vectors, columns), dim);
+        round_all(next(&mut qs, dim), unit(q_size), queries);
         rotate(queries, model.rope(position));
     }
 
@@ -140,9 +143,9 @@ fn read_hidden<'v>(
 ) -> Inputs<'v> {
     let (dim, frac) = (model.config().dim, model.frac());
     let norm = model.norm(norm, layer);
-    let mut each = sizes.iter();
-    reader.inputs(sizes.len(), vector, operand, |i, x| {
-        norm.forward(row(hidden, dim, i), each.next().copied().unwrap_or(0), frac, x)
+    let (mut rest, mut each) = (hidden, sizes.iter());
+    reader.inputs(sizes.len(), vector, operand, |_, x| {
+        norm.forward(next(&mut rest, dim), each.next().copied().unwrap_or(0), frac, x)
     })
 }
 
@@ -158,8 +161,9 @@ fn add_products(
     let dim = matrix.scales.len();
     let (out, _) = split(scratch, count * dim);
     matrix.forward(x, frac, out, &mut [0; MAX_BLOCK]);
-    for (i, size) in sizes.iter_mut().enumerate().take(count) {
-        *size = kernel::add(row(hidden, dim, i), row(out, dim, i));
+    let (mut hidden, mut out) = (hidden, out);
+    for size in sizes.iter_mut().take(count) {
+        *size = kernel::add(next(&mut hidden, dim), next(&mut out, dim));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::format::align;
 use crate::kernel;
-use crate::shift::bits;
+use crate::shift::{bits, keep_rolled};
 
 /// Keys (or values) of all heads and positions of one block.
 #[derive(Debug)]
@@ -86,9 +86,17 @@ impl KvCache<'_> {
 }
 
 /// The largest scale of `finished` tokens and of some newer ones.
+#[inline(always)]
 fn largest_with(largest: u8, finished: usize, newer: Option<&[u8]>) -> u8 {
-    let largest = if finished == 0 { 0 } else { largest };
-    newer.unwrap_or_default().iter().fold(largest, |largest, &scale| scale.max(largest))
+    let mut largest = if finished == 0 { 0 } else { largest };
+    if let Some(&[scale]) = newer {
+        return scale.max(largest);
+    }
+    for &scale in newer.unwrap_or_default() {
+        largest = scale.max(largest);
+        keep_rolled();
+    }
+    largest
 }
 
 /// The part of a block.

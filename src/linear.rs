@@ -3,7 +3,7 @@
 use crate::format::InputWidth;
 use crate::kernel::{self, Weights};
 use crate::shift::{ceil_log2, shift_left};
-use crate::vector::{Scale, narrow, row};
+use crate::vector::{Scale, narrow, next};
 use crate::workspace::MAX_BLOCK;
 
 /// A matrix `[rows, columns]` in flash.
@@ -52,17 +52,17 @@ impl Linear<'_> {
     ) -> Inputs<'v> {
         let columns = self.cols.next_multiple_of(4);
         let mut scales = [Scale::power(0); MAX_BLOCK];
-        for (i, scale) in scales.iter_mut().enumerate().take(count) {
-            let x = row(vectors, columns, i);
-            let natural = make(i, x);
-            let (factor, narrowed) = narrow(x, natural, self.input);
-            let operand = row(operands, kernel::operand_len(columns), i);
-            let prepare = if self.sparse { kernel::prepare_sparse } else { kernel::prepare };
-            prepare(&self.weights, self.input, factor, x, operand);
-            *scale = narrowed;
-        }
-        let (weights, sparse) = (&self.weights, self.sparse);
-        let vectors = kernel::Inputs::new(weights, self.input, columns, count, sparse, vectors, operands);
+        let mut each = scales.iter_mut();
+        let form = (self.input, self.sparse);
+        let vectors =
+            kernel::Inputs::new(&self.weights, form, columns, count, (vectors, operands), |i, x| {
+                let natural = make(i, x);
+                let (factor, scale) = narrow(x, natural, self.input);
+                if let Some(place) = each.next() {
+                    *place = scale;
+                }
+                factor
+            });
         Inputs { vectors, scales }
     }
 
@@ -74,10 +74,21 @@ impl Linear<'_> {
     /// cut off each time, and shifted to its place.
     #[inline(never)]
     pub fn forward(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
-        let (rows, done) = (self.scales.len(), self.products(x, y));
-        for (i, (size, &scale)) in sizes.iter_mut().zip(&x.scales).enumerate().take(x.vectors.count()) {
-            *size = self.finish(row(y, rows, i), done, scale, frac);
+        let done = self.products(x, y);
+        if let (1, [scale, ..], [size, ..]) = (x.vectors.count(), &x.scales, &mut *sizes) {
+            *size = self.finish(y, done, *scale, frac);
+            return;
         }
+        let (mut ys, rows) = (y, self.scales.len());
+        for (size, &scale) in sizes.iter_mut().zip(&x.scales).take(x.vectors.count()) {
+            *size = self.finish_again(next(&mut ys, rows), done, scale, frac);
+        }
+    }
+
+    /// [`Linear::finish`] out of line.
+    #[inline(never)]
+    fn finish_again(&self, y: &mut [i32], done: u32, scale: Scale, frac: i32) -> u32 {
+        self.finish(y, done, scale, frac)
     }
 
     /// The sums alone; returns the power of two by which they are too large.
@@ -87,6 +98,7 @@ impl Linear<'_> {
     }
 
     /// From the sums of one vector, 2^`done` times as large as they are, to `y`.
+    #[inline(always)]
     fn finish(&self, y: &mut [i32], done: u32, scale: Scale, frac: i32) -> u32 {
         let up = self.headroom().saturating_sub(done);
         let right = self.headroom() as i32 - 32 - self.exponent - scale.exponent - frac;

@@ -10,6 +10,14 @@ pub fn row<T>(rows: &mut [T], len: usize, i: usize) -> &mut [T] {
     rows.get_mut(i * len..).and_then(|rest| rest.get_mut(..len)).unwrap_or_default()
 }
 
+/// The next `len` elements of what is left; none where there are not so many.
+#[inline(always)]
+pub fn next<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
+    let (next, others) = core::mem::take(rest).split_at_mut_checked(len).unwrap_or_default();
+    *rest = others;
+    next
+}
+
 /// What the integers of a vector stand for: `value = q * mantissa * 2^exponent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scale {

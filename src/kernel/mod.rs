@@ -42,6 +42,7 @@ mod passes;
 mod portable;
 #[cfg_attr(not(any(thumbformer_kernel = "portable", thumbformer_kernel = "vector")), allow(dead_code))]
 mod portable_tiles;
+mod product;
 #[cfg(any(test, feature = "selftest"))]
 mod products_suite;
 #[cfg(any(test, feature = "selftest"))]
@@ -108,7 +109,6 @@ use int4 as nibbles;
 #[cfg(thumbformer_kernel = "armv6m")]
 use int4_armv6m as nibbles;
 
-use crate::format::InputWidth;
 #[cfg(feature = "selftest")]
 pub use suite::Failure;
 
@@ -119,6 +119,7 @@ pub use chosen::{
 };
 pub use int4::Nibbles;
 pub use passes::{BlockShift, Gate, Openings, activate};
+pub use product::{Inputs, Weights, operand_len, products};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
 /// `"rv32m"`.
@@ -138,252 +139,6 @@ pub fn selftest() -> Result<u32, Failure> {
 #[cfg(thumbformer_kernel = "armv7m")]
 const fn in_every_byte(number: u32) -> u32 {
     number.wrapping_mul(0x0101_0101)
-}
-
-/// The weights of a matrix, in the order of the file.
-#[derive(Debug, Clone, Copy)]
-pub enum Weights<'m> {
-    /// Rows, each padded to a multiple of four.
-    Rows(&'m [i8]),
-    /// [`Layout::Bytes`](crate::format::Layout::Bytes).
-    Bytes(&'m [u32]),
-    /// [`Layout::Halves`](crate::format::Layout::Halves).
-    Halves(&'m [u32]),
-    /// [`Layout::Nibbles`](crate::format::Layout::Nibbles).
-    Nibbles(Nibbles<'m>),
-}
-
-/// A vector in the form that the kernel for its matrices wants.
-#[derive(Debug)]
-pub struct Input<'a> {
-    /// For rows, in the order of [`arrange`]; its length counts for all.
-    vector: &'a [i16],
-    /// For tiles, and for rows with kernels of their own for 8-bit inputs.
-    operand: &'a [u32],
-    width: InputWidth,
-    /// Whether the operand may be a list of what is not 0, see [`sparse`](prepare_sparse).
-    sparse: bool,
-}
-
-/// Words that [`prepare`] may need for a vector, whatever the layout.
-pub const fn operand_len(columns: usize) -> usize {
-    columns.next_multiple_of(4) + 4
-}
-
-/// Puts a vector into the form that the kernel for these weights wants.
-///
-/// - `factor`: what [`scale`] multiplies the vector by first, if anything
-/// - `vector`: in its natural order, padded with zeros to a multiple of four; of at most 127 (A8) or 16384 (A16) in
-///   magnitude; what is in it afterwards says nothing
-/// - `operand`: of [`operand_len`] words or more
-#[inline(always)]
-pub fn prepare<'a>(
-    weights: &Weights<'_>,
-    width: InputWidth,
-    factor: Option<i32>,
-    vector: &'a mut [i16],
-    operand: &'a mut [u32],
-) -> Input<'a> {
-    #[cfg(thumbformer_kernel = "dsp")]
-    if let (Weights::Halves(_), InputWidth::A8, Some(factor)) = (weights, width, factor)
-        && chosen::prepare_scaled(vector, factor, operand)
-    {
-        return Input { vector, operand, width, sparse: false };
-    }
-    #[cfg(thumbformer_kernel = "armv7m")]
-    if let (Weights::Bytes(_), InputWidth::A8, Some(factor)) = (weights, width, factor) {
-        chosen::prepare_scaled(vector, factor, operand);
-        return Input { vector, operand, width, sparse: false };
-    }
-    if let Some(factor) = factor {
-        scale(vector, factor);
-    }
-    match weights {
-        Weights::Rows(_) => row_matrix::prepare(vector, width, operand),
-        Weights::Bytes(_) => bytes::prepare(vector, width, operand),
-        Weights::Halves(_) => halves::prepare(vector, width, operand),
-        Weights::Nibbles(_) => nibbles::prepare(vector, width, operand),
-    }
-    Input { vector, operand, width, sparse: false }
-}
-
-/// [`prepare`] for a vector of which many elements may be 0: where so many groups of four are that it pays to pass over their
-/// columns, [`product`] will do so. The sums are the same.
-#[inline(never)]
-pub fn prepare_sparse<'a>(
-    weights: &Weights<'_>,
-    width: InputWidth,
-    factor: Option<i32>,
-    vector: &'a mut [i16],
-    operand: &'a mut [u32],
-) -> Input<'a> {
-    #[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")))]
-    if let Some(_own) = own(weights) {
-        if let Some(factor) = factor {
-            scale(vector, factor);
-        }
-        if !chosen::sparse::prepare(vector, width, operand)
-            && let Some((_, operand)) = operand.split_first_mut()
-        {
-            prepare_apart(weights, width, None, vector, operand);
-        }
-        return Input { vector, operand, width, sparse: true };
-    }
-    prepare_apart(weights, width, factor, vector, operand)
-}
-
-/// [`prepare`], which is inlined where it is called for every matrix.
-#[inline(never)]
-fn prepare_apart<'a>(
-    weights: &Weights<'_>,
-    width: InputWidth,
-    factor: Option<i32>,
-    vector: &'a mut [i16],
-    operand: &'a mut [u32],
-) -> Input<'a> {
-    prepare(weights, width, factor, vector, operand)
-}
-
-/// The weights of a layout whose kernel can pass over columns.
-#[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")))]
-fn own<'m>(weights: &Weights<'m>) -> Option<Own<'m>> {
-    match *weights {
-        #[cfg(thumbformer_kernel = "portable")]
-        Weights::Rows(rows) => Some(rows),
-        #[cfg(thumbformer_kernel = "dsp")]
-        Weights::Halves(tiles) => Some(tiles),
-        #[cfg(not(any(thumbformer_kernel = "dsp", thumbformer_kernel = "portable")))]
-        Weights::Bytes(tiles) => Some(tiles),
-        _ => None,
-    }
-}
-#[cfg(thumbformer_kernel = "portable")]
-type Own<'m> = &'m [i8];
-#[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "portable", thumbformer_kernel = "vector")))]
-type Own<'m> = &'m [u32];
-
-/// [`product`] with what [`prepare_sparse`] has left.
-#[inline(never)]
-fn product_sparse(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
-    #[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")))]
-    if let (Some(own), Some(list)) = (own(weights), sparse::List::read(x.operand, x.vector.len())) {
-        return chosen::sparse::product(own, x.vector.len(), list, x.width, y);
-    }
-    let operand = x.operand.get(1..).unwrap_or_default();
-    product_dense(weights, &Input { operand, sparse: false, ..*x }, y)
-}
-
-/// Multiplies a matrix by a vector: `y[row]` becomes 2^k times the sum over `column` of
-/// `weight[row][column] * x[column]` (for int4 also times the group's factor), modulo 2^32; returns k: 0, or 8 for some kernels with 8-bit inputs and at most 512
-/// columns.
-///
-/// `x` comes from [`prepare`] for the layout of these weights. Where there are fewer whole rows (in tiles, blocks of four
-/// rows) than `y` has elements, the other elements stay as they are.
-pub fn product(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
-    if x.sparse { product_sparse(weights, x, y) } else { product_dense(weights, x, y) }
-}
-
-/// [`product`] with all columns.
-#[inline(always)]
-fn product_dense(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
-    let columns = x.vector.len();
-    match weights {
-        Weights::Rows(rows) => {
-            row_matrix::product(rows, x.vector, x.operand, x.width, y);
-            0
-        }
-        Weights::Bytes(tiles) => bytes::tiles(tiles, columns, x.operand, x.width, y),
-        Weights::Halves(tiles) => halves::tiles(tiles, columns, x.operand, x.width, y),
-        Weights::Nibbles(weights) => {
-            nibbles::product(weights, columns, x.operand, x.width, y);
-            0
-        }
-    }
-}
-
-/// Vectors that [`prepare`] has seen, one after the other.
-#[derive(Debug)]
-pub struct Inputs<'a> {
-    vectors: &'a [i16],
-    operands: &'a [u32],
-    columns: usize,
-    count: usize,
-    width: InputWidth,
-    /// Whether they come from [`prepare_sparse`].
-    sparse: bool,
-    /// As many vectors from the first on lie in the order of a kernel for several, in `vectors`.
-    #[cfg(thumbformer_kernel = "dsp")]
-    gathered: usize,
-}
-
-impl<'a> Inputs<'a> {
-    /// `count` vectors of `columns` elements, a multiple of four: vector i and what [`prepare`] (or all of them
-    /// [`prepare_sparse`], if `sparse`) made of it, for these weights and this width, begin at `columns * i` and at
-    /// `operand_len(columns) * i`.
-    pub fn new(
-        weights: &Weights<'_>,
-        width: InputWidth,
-        columns: usize,
-        count: usize,
-        sparse: bool,
-        vectors: &'a mut [i16],
-        operands: &'a mut [u32],
-    ) -> Self {
-        #[cfg(thumbformer_kernel = "dsp")]
-        let gathered = match weights {
-            Weights::Halves(_) if count >= chosen::TOGETHER && !sparse => {
-                chosen::gather(columns, count, width, operands, vectors)
-            }
-            _ => 0,
-        };
-        #[cfg(not(thumbformer_kernel = "dsp"))]
-        let _ = weights;
-        Self {
-            vectors,
-            operands,
-            columns,
-            count,
-            width,
-            sparse,
-            #[cfg(thumbformer_kernel = "dsp")]
-            gathered,
-        }
-    }
-
-    /// The number of vectors.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// A vector that is not gathered.
-    fn get(&self, i: usize) -> Input<'a> {
-        let Self { columns, width, sparse, .. } = *self;
-        let len = operand_len(columns);
-        let vector = self.vectors.get(i * columns..).and_then(|rest| rest.get(..columns));
-        let operand = self.operands.get(i * len..).and_then(|rest| rest.get(..len));
-        Input { vector: vector.unwrap_or_default(), operand: operand.unwrap_or_default(), width, sparse }
-    }
-}
-
-/// [`product`] with each of some vectors: the sums of vector i begin at `rows * i` in `y`.
-pub fn products(weights: &Weights<'_>, x: &Inputs<'_>, rows: usize, y: &mut [i32]) -> u32 {
-    let mut done = 0;
-    #[cfg(not(thumbformer_kernel = "dsp"))]
-    let alone = 0;
-    #[cfg(thumbformer_kernel = "dsp")]
-    let alone = x.gathered;
-    #[cfg(thumbformer_kernel = "dsp")]
-    if let Weights::Halves(tiles) = weights
-        && alone > 0
-    {
-        done = chosen::gathered(tiles, x.columns, (x.vectors, x.operands), x.width, alone, (rows, &mut *y));
-    }
-    for i in alone..x.count {
-        if let Some(y) = y.get_mut(i * rows..).and_then(|rest| rest.get_mut(..rows)) {
-            done = product(weights, &x.get(i), y);
-        }
-    }
-    done
 }
 
 /// Puts an input vector into the order in which [`matvec_strided`] wants it.

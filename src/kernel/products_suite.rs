@@ -2,7 +2,7 @@
 
 use super::reference::{self, Tiling};
 use super::suite::{Failure, Random};
-use super::{Inputs, NAME, Weights, operand_len, prepare, products};
+use super::{Inputs, NAME, Weights, products};
 use crate::format::InputWidth::{self, A8, A16};
 use crate::workspace::MAX_BLOCK;
 
@@ -90,6 +90,15 @@ impl Bench {
         let natural = &mut natural[..count * columns];
         let largest = if width == A8 { 127 } else { 1 << 14 };
         natural.fill_with(|| random.within(largest) as i16);
+        // Half of the matrices have inputs that are mostly 0, and may pass over them.
+        let sparse = random.next() & 1 == 0;
+        if sparse {
+            for four in natural.chunks_mut(4) {
+                if random.next() & 3 != 0 {
+                    four.fill(0);
+                }
+            }
+        }
         vectors.0[..natural.len()].copy_from_slice(natural);
         operands.fill(0x5EED_BEEF);
 
@@ -100,11 +109,8 @@ impl Bench {
             Lie::Tiles(Tiling::Bytes) => Weights::Bytes(words),
             Lie::Tiles(Tiling::Halves) => Weights::Halves(words),
         };
-        let each = vectors.0.chunks_exact_mut(columns).zip(operands.chunks_exact_mut(operand_len(columns)));
-        for (vector, operand) in each.take(count) {
-            prepare(&weights, width, None, vector, operand);
-        }
-        let inputs = Inputs::new(&weights, width, columns, count, false, &mut vectors.0, operands);
+        let memory = (&mut vectors.0[..], &mut operands[..]);
+        let inputs = Inputs::new(&weights, (width, sparse), columns, count, memory, |_, _| None);
         let mut found = [UNTOUCHED; MAX_BLOCK * MAX_ROWS + ROOM];
         let done = products(&weights, &inputs, rows, &mut found[..count * rows]);
         for (element, &found) in found.iter().enumerate() {

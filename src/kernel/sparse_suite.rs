@@ -2,17 +2,19 @@
 
 use super::reference::{self, Tiling};
 use super::suite::{Failure, Random};
-use super::{LAYOUT, NAME, Weights, portable, portable::sparse::List};
+use super::{Inputs, LAYOUT, NAME, Weights, portable, portable::sparse::List, products};
 use crate::format::InputWidth::{self, A8, A16};
 use crate::format::Layout;
 use zerocopy::{FromBytes, IntoBytes};
+
+/// The product of words with a vector of this width, by way of an operand.
+type Product = fn(words: &[u32], x: &mut [i16], InputWidth, operand: &mut [u32], y: &mut [i32]) -> u32;
 
 /// One implementation.
 struct Kernel {
     name: &'static str,
     layout: Layout,
-    /// The product of these words with a vector, by way of an operand: `Weights`, `x`, the width, `operand`, `y`.
-    product: fn(&[u32], &mut [i16], InputWidth, &mut [u32], &mut [i32]) -> u32,
+    product: Product,
     /// Whether this number of groups of four columns, of so many, is to be listed.
     lists: fn(usize, usize, InputWidth) -> bool,
 }
@@ -43,8 +45,8 @@ const KERNELS: [Kernel; 2] = [
                 Layout::Bytes => Weights::Bytes(words),
                 Layout::Halves => Weights::Halves(words),
             };
-            let x = super::prepare_sparse(&weights, width, None, x, operand);
-            super::product(&weights, &x, y)
+            let inputs = Inputs::new(&weights, (width, true), x.len(), 1, (x, operand), |_, _| None);
+            products(&weights, &inputs, y.len(), y)
         },
         lists: |groups, of, width| {
             let own = !cfg!(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector"));
@@ -232,11 +234,10 @@ mod tests {
     /// A kernel that never lists anything, and one that drops what comes after the first group that is 0.
     #[test]
     fn the_suite_finds_wrong_kernels() {
-        let product: fn(&[u32], &mut [i16], InputWidth, &mut [u32], &mut [i32]) -> u32 =
-            |words, x, _, _, y| {
-                portable::matvec_strided(bytes(words), x.len(), x, y);
-                0
-            };
+        let product: Product = |words, x, _, _, y| {
+            portable::matvec_strided(bytes(words), x.len(), x, y);
+            0
+        };
         let [right, _] = KERNELS;
         let dense = Kernel { name: "dense", product, ..right };
         assert_eq!(check(&dense).unwrap_err().found, UNPREPARED as i32);

@@ -20,8 +20,10 @@ pub enum Work {
     Nothing,
     /// Feeding a token and choosing the next, from the begin token on.
     Token,
-    /// Reading a prompt.
+    /// Reading a prompt, one token at a time.
     Prompt,
+    /// Reading it again, as many tokens at a time as the workspace has room for.
+    Block,
     /// Feeding a token and choosing the next, at a chosen position.
     Position,
 }
@@ -33,6 +35,7 @@ impl Work {
             Self::Nothing => "nothing",
             Self::Token => "token",
             Self::Prompt => "prompt",
+            Self::Block => "block",
             Self::Position => "position",
         }
     }
@@ -52,15 +55,19 @@ pub struct Region {
 }
 
 /// Measures nothing, then `tokens` greedy tokens from the begin token on (fewer where the context is shorter), a prompt, and
-/// tokens at chosen positions. Returns the digest of the logits after each, by which two machines compare.
-pub fn bench<'m>(
-    model: &Model<'m>,
-    workspace: &'m mut [u8],
+/// tokens at chosen positions, with the least memory that the model takes; at last the prompt again, with all of
+/// `workspace`. Returns the digest of the logits after each, by which two machines compare.
+pub fn bench(
+    model: &Model<'_>,
+    workspace: &mut [u8],
     tokens: u32,
     meter: &mut impl Meter,
     mut report: impl FnMut(Region),
 ) -> Result<Digest, Error> {
-    let mut session = Session::new(model, workspace)?;
+    let all = workspace.len();
+    let need = model.workspace_len();
+    let least = workspace.get_mut(..need).ok_or(Error::WorkspaceTooSmall { need, have: all })?;
+    let mut session = Session::new(model, least)?;
     let mut sampler = Sampler::greedy();
     let mut digest = Digest::new();
     let seq_len = model.config().seq_len;
@@ -83,8 +90,8 @@ pub fn bench<'m>(
     session.reset();
     let prompt: [Token; PROMPT] = core::array::from_fn(|i| filler(model, i));
     let prompt = prompt.get(..seq_len).unwrap_or(&prompt);
-    let (read, instructions) = meter.measure(|| read(&mut session, prompt));
-    read?;
+    let (done, instructions) = meter.measure(|| read(&mut session, prompt));
+    done?;
     note(&session, Work::Prompt, 0, instructions);
 
     session.reset();
@@ -97,6 +104,11 @@ pub fn bench<'m>(
         next?;
         note(&session, Work::Position, position, instructions);
     }
+
+    let mut session = Session::new(model, workspace)?;
+    let (done, instructions) = meter.measure(|| read(&mut session, prompt));
+    done?;
+    note(&session, Work::Block, 0, instructions);
     Ok(digest)
 }
 

@@ -5,10 +5,22 @@
 use app::{Meter, Region};
 use board::Board;
 use static_cell::ConstStaticCell;
+use thumbformer::workspace::MAX_BLOCK;
 use thumbformer::{Workspace, include_model, kernel};
 
 include_model! { static MODEL = concat!(env!("OUT_DIR"), "/model.thumb"); }
-static RAM: ConstStaticCell<Workspace<{ MODEL.workspace_len() }>> = ConstStaticCell::new(Workspace::new());
+static RAM: ConstStaticCell<Workspace<{ MODEL.workspace_len_for(BLOCK) }>> =
+    ConstStaticCell::new(Workspace::new());
+
+/// As many positions at once as the board has memory for, beside the program's own.
+const BLOCK: usize = {
+    const PROGRAM: usize = 6 * 1024;
+    let mut block = MAX_BLOCK;
+    while block > 1 && MODEL.workspace_len_for(block) + PROGRAM > board::RAM {
+        block -= 1;
+    }
+    block
+};
 
 /// The most tokens to write.
 const TOKENS: u32 = match option_env!("THUMBFORMER_TOKENS") {
@@ -49,9 +61,11 @@ fn main() -> ! {
     match app::bench(&MODEL, RAM.take().as_mut(), TOKENS, &mut Counter, log) {
         Ok(digest) => {
             defmt::println!(
-                "report digest={=u64:016x} workspace={} stack={} kernel={=str}",
+                "report digest={=u64:016x} workspace={} block={} memory={} stack={} kernel={=str}",
                 digest.value(),
                 MODEL.workspace_len(),
+                BLOCK,
+                MODEL.workspace_len_for(BLOCK),
                 board::stack_high_water(),
                 kernel::NAME,
             );

@@ -28,6 +28,10 @@ pub struct Measurement {
     pub regions: Vec<Region>,
     /// Bytes of the workspace.
     pub workspace: u64,
+    /// The positions that a prompt was read by at once.
+    pub block: u64,
+    /// The bytes of workspace with which it was.
+    pub memory: u64,
     /// The most bytes that the stack held.
     pub stack: u64,
     /// The name of the kernels.
@@ -100,6 +104,8 @@ pub fn measure(board: &Board, model: &Model, tokens: u32, plain: bool, digest: &
     Ok(Measurement {
         regions,
         workspace: field(&report, "workspace")?.parse()?,
+        block: field(&report, "block")?.parse()?,
+        memory: field(&report, "memory")?.parse()?,
         stack: field(&report, "stack")?.parse()?,
         kernel: field(&report, "kernel")?.to_owned(),
         size: Size::of(&elf)?,

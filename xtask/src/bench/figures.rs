@@ -49,7 +49,8 @@ const HEAD: &str = "\
 #
 # Instructions per token and bytes. decode is the mean over `tokens` greedy tokens from the begin token on, the sampler
 # included; decode-NAME is the part of it that NAME takes, decode-at-N a token at position N. decode-estimated-cycles
-# follows from the processor's manual and is no measurement.
+# follows from the processor's manual and is no measurement. prefill is for one position at a time, with `workspace` bytes;
+# prefill-by-N for N at once.
 
 ";
 

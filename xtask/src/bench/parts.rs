@@ -21,7 +21,10 @@ const TABLE: [(&str, &str); 52] = [
     ("thumbformer::attention", "attention"),
     ("thumbformer::cache", "attention"),
     // The order and the width in which a matrix reads its vector.
-    ("thumbformer::block::prepare", "quantize"),
+    ("thumbformer::linear::Linear::inputs", "quantize"),
+    ("thumbformer::kernel::Inputs", "quantize"),
+    ("together::gathered", "matvec"),
+    ("together::gather", "quantize"),
     ("rows::prepare", "quantize"),
     ("tiles::prepare", "quantize"),
     ("tiles::spread", "quantize"),
@@ -45,6 +48,7 @@ const TABLE: [(&str, &str); 52] = [
     // Matrices in tiles.
     ("::int4", "matvec"),
     ("thumbformer::kernel::dsp::tiles", "matvec"),
+    ("thumbformer::kernel::dsp::together", "matvec"),
     ("thumbformer::kernel::offset_bytes", "matvec"),
     ("thumbformer::kernel::portable_tiles", "matvec"),
     ("thumbformer::kernel::product", "matvec"),

@@ -80,9 +80,13 @@ impl Summary {
         for region in of("prompt") {
             keep("prefill", per(region.instructions(), region.number("tokens")?));
         }
+        for region in of("block") {
+            let name = format!("prefill-by-{}", measured.block);
+            keep(&name, per(region.instructions(), region.number("tokens")?));
+        }
         keep("workspace", measured.workspace);
         keep("stack", measured.stack);
-        keep("variables", measured.size.ram.saturating_sub(measured.workspace));
+        keep("variables", measured.size.ram.saturating_sub(measured.memory));
         let file = model.model.file().len() as u64;
         ensure!(measured.size.flash > file, "{}: the program lacks its model", board.name);
         keep("program", measured.size.flash - file);

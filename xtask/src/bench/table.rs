@@ -29,6 +29,11 @@ fn print(out: &mut String, summary: &Summary) -> std::fmt::Result {
     let (first, last) = (figure("decode-first"), figure("decode-last"));
     writeln!(out, "    decode {:>17}   first {first}, last {last}", figure("decode"))?;
     writeln!(out, "    prefill {:>16}", figure("prefill"))?;
+    for (name, &n) in &figures.values {
+        if let Some(block) = name.strip_prefix("prefill-by-") {
+            writeln!(out, "    prefill by {block:<4} {:>9}", thousands(n))?;
+        }
+    }
     let positions =
         figures.values.iter().filter_map(|(name, &n)| Some((name.strip_prefix("decode-at-")?, n)));
     let mut positions: Vec<(u64, u64)> =
