@@ -49,6 +49,10 @@ mod riscv;
 mod rows;
 #[cfg(any(test, feature = "selftest"))]
 mod suite;
+#[cfg_attr(all(thumbformer_kernel = "riscv", not(test)), allow(dead_code))]
+mod tall;
+#[cfg(any(test, feature = "selftest"))]
+mod tall_suite;
 #[cfg(any(test, feature = "selftest"))]
 mod tile_suite;
 #[cfg(any(thumbformer_kernel = "vector", test, feature = "selftest"))]
@@ -93,6 +97,11 @@ use int4 as nibbles;
 #[cfg(thumbformer_kernel = "armv6m")]
 use int4_armv6m as nibbles;
 
+#[cfg(thumbformer_kernel = "riscv")]
+use riscv::tall as tall_tiles;
+#[cfg(not(thumbformer_kernel = "riscv"))]
+use tall as tall_tiles;
+
 use crate::format::InputWidth;
 #[cfg(feature = "selftest")]
 pub use suite::Failure;
@@ -135,6 +144,8 @@ pub enum Weights<'m> {
     Halves(&'m [u32]),
     /// [`Layout::Nibbles`](crate::format::Layout::Nibbles).
     Nibbles(Nibbles<'m>),
+    /// [`Layout::Tall`](crate::format::Layout::Tall).
+    Tall(&'m [u32]),
 }
 
 /// A vector in the form that the kernel for its matrices wants.
@@ -144,6 +155,8 @@ pub struct Input<'a> {
     vector: &'a [i16],
     /// For tiles, and for rows with kernels of their own for 8-bit inputs.
     operand: &'a [u32],
+    /// For tall tiles.
+    tall: Option<tall_tiles::Operand<'a>>,
     width: InputWidth,
 }
 
@@ -169,7 +182,7 @@ pub fn prepare<'a>(
     if let (Weights::Halves(_), InputWidth::A8, Some(factor)) = (weights, width, factor)
         && chosen::prepare_scaled(vector, factor, operand)
     {
-        return Input { vector, operand, width };
+        return Input { vector, operand, tall: None, width };
     }
     if let Some(factor) = factor {
         scale(vector, factor);
@@ -179,8 +192,12 @@ pub fn prepare<'a>(
         Weights::Bytes(_) => bytes::prepare(vector, width, operand),
         Weights::Halves(_) => halves::prepare(vector, width, operand),
         Weights::Nibbles(_) => nibbles::prepare(vector, width, operand),
+        Weights::Tall(_) => {
+            let tall = tall_tiles::prepare(vector, width, operand);
+            return Input { vector, operand: &[], tall, width };
+        }
     }
-    Input { vector, operand, width }
+    Input { vector, operand, tall: None, width }
 }
 
 /// Multiplies a matrix by a vector: `y[row]` becomes 2^k times the sum over `column` of
@@ -200,6 +217,12 @@ pub fn product(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
         Weights::Halves(tiles) => halves::tiles(tiles, columns, x.operand, x.width, y),
         Weights::Nibbles(weights) => {
             nibbles::product(weights, columns, x.operand, x.width, y);
+            0
+        }
+        Weights::Tall(tiles) => {
+            if let Some(x) = &x.tall {
+                tall_tiles::product(tiles, x, y);
+            }
             0
         }
     }

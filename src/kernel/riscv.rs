@@ -19,7 +19,7 @@ pub use super::passes::{
 pub const NAME: &str = "rv32m";
 
 /// The layout that is fastest with these kernels.
-pub const LAYOUT: Layout = Layout::Bytes;
+pub const LAYOUT: Layout = Layout::Tall;
 /// Whether two query heads that share keys and values are faster together.
 pub const PAIRS: bool = true;
 
@@ -80,6 +80,7 @@ macro_rules! arch {
 }
 
 mod pair;
+pub mod tall;
 
 /// One instruction for each of four registers or pairs of them.
 #[rustfmt::skip]

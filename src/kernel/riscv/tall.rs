@@ -1,0 +1,385 @@
+//! Products with a matrix in tall tiles: 16 rows by one column, four rows to a word, whose bytes u are weight + 128.
+//!
+//! At width A8 one 32-bit multiplication does two products: with a mask that leaves the rows 0 and 2 of a word,
+//!
+//! (u0 + 2^16 u2) |x| = u0 |x| + 2^16 u2 |x|
+//!
+//! and without the shift that the rows 1 and 3 seem to need, as the high word of (2^8 u1 + 2^24 u3) * 2^24 |x|. Both
+//! products are at most 255 * 127, so that those of two columns are added before they are taken apart: Q = L + 2^16 H
+//! with L and H below 2^16. Two sums suffice, T of all Q modulo 2^32 and that of all H = floor(Q / 2^16): T - 2^16 * (sum of H)
+//! is the sum of L. No part may be negative, so columns are taken in two lists, those of negative inputs first, after which
+//! the sums change sign; inputs of 0 are in neither. What 128 adds to the weights, -128 sum(x) takes away at the end.
+//! 83 instructions for 32 products.
+//!
+//! At width A16 bytes are multiplied one by one, and a start value of -128 sum(x) takes the offsets away.
+
+use crate::format::{InputWidth, TALL, align};
+use core::arch::naked_asm;
+
+/// Columns whose tiles' offset in bytes fits 16 bits.
+const MOST: usize = 1 << 12;
+
+/// A vector as [`product`] wants it; only [`prepare`] makes one, because addresses follow from its words.
+#[derive(Debug, Clone, Copy)]
+pub struct Operand<'a> {
+    /// The lists, or the sums' start and the inputs: four words more than padded columns.
+    words: &'a [u32],
+    columns: usize,
+    /// Whether these are lists. The words of positive inputs come first, those of negative ones last, in reverse: the
+    /// magnitude in the lowest byte, 16 times the column in the high half. Where they are an odd number, 0 makes it even;
+    /// then comes a word whose lowest byte is 0, behind the positive ones with the sum of all inputs in its other bytes.
+    lists: bool,
+}
+
+/// See [`super::super::prepare`].
+#[inline(never)]
+pub fn prepare<'a>(x: &[i16], width: InputWidth, operand: &'a mut [u32]) -> Option<Operand<'a>> {
+    let words = operand.get_mut(..align(x.len()) + 4)?;
+    let lists = matches!(width, InputWidth::A8) && x.len() <= MOST;
+    if lists {
+        list(x, words);
+    } else {
+        let (start, words) = words.split_first_mut()?;
+        let mut sum = 0i32;
+        for (word, &x) in words.iter_mut().zip(x) {
+            *word = i32::from(x) as u32;
+            sum = sum.wrapping_add(i32::from(x));
+        }
+        *start = (sum as u32).wrapping_mul(128).wrapping_neg();
+        words.get_mut(x.len()..)?.fill(0);
+    }
+    Some(Operand { words, columns: x.len(), lists })
+}
+
+/// Sorts columns into two lists.
+fn list(x: &[i16], words: &mut [u32]) {
+    let mut free = words.iter_mut();
+    let (mut place, mut sum, mut positive, mut negative) = (0, 0i32, 0, 0);
+    for &x in x {
+        let x = i32::from(x);
+        if x > 0 {
+            positive ^= 1;
+            free.next().map(|word| *word = place | x as u32 & 0xff);
+        } else if x < 0 {
+            negative ^= 1;
+            free.next_back().map(|word| *word = place | x.unsigned_abs() & 0xff);
+        }
+        sum += x;
+        place += (TALL as u32) << 16;
+    }
+    // There are four words more than columns.
+    if positive != 0 {
+        free.next().map(|word| *word = 0);
+    }
+    free.next().map(|word| *word = (sum as u32) << 8);
+    if negative != 0 {
+        free.next_back().map(|word| *word = 0);
+    }
+    free.next_back().map(|word| *word = 0);
+}
+
+/// See [`super::super::product`].
+pub fn product(tiles: &[u32], x: &Operand<'_>, y: &mut [i32]) {
+    if x.columns == 0 {
+        return y.fill(0);
+    }
+    let words = align(x.columns) * (TALL / 4);
+    let (whole, rest) = y.as_chunks_mut();
+    let wanted = whole.len() + usize::from(!rest.is_empty());
+    // Most often there is a tile for each row, and nothing to divide.
+    let small = wanted < 1 << 16 && words < 1 << 16;
+    let blocks = if small && wanted * words <= tiles.len() { wanted } else { tiles.len() / words };
+    let last = tiles.get(whole.len().wrapping_mul(words)..);
+    if let Some(sums) = whole.get_mut(..blocks.min(whole.len())) {
+        x.meet(tiles, sums);
+    }
+    if let Some(tiles) = last.filter(|_| blocks > whole.len() && !rest.is_empty()) {
+        let mut sums = [[0; TALL]];
+        x.meet(tiles, &mut sums);
+        for (y, sum) in rest.iter_mut().zip(sums.as_flattened()) {
+            *y = *sum;
+        }
+    }
+}
+
+impl Operand<'_> {
+    /// Computes the sums of blocks of 16 rows, which `tiles` must have.
+    fn meet(&self, tiles: &[u32], sums: &mut [[i32; TALL]]) {
+        let columns = align(self.columns);
+        if sums.is_empty() || sums.len() * columns * (TALL / 4) > tiles.len() {
+            return;
+        }
+        let (y, blocks) = (sums.as_mut_ptr(), sums.len());
+        let (tiles, words) = (tiles.as_ptr(), self.words.as_ptr_range());
+        // SAFETY: the blocks have all their tiles and their room in y. What the words are, and that the columns in them are
+        // those of this matrix, `prepare` saw to; it left no fewer than five.
+        unsafe {
+            if self.lists {
+                listed(tiles, words.start, words.end.sub(1), y, blocks, columns * TALL);
+            } else {
+                dense(tiles, words.start, y, blocks, columns / 4);
+            }
+        }
+    }
+}
+
+/// Saves the registers that a caller expects back, from 24 bytes up in a frame of 80.
+macro_rules! save {
+    () => {
+        "addi sp, sp, -80
+         sw ra, 24(sp)
+         sw s0, 28(sp)
+         sw s1, 32(sp)
+         sw s2, 36(sp)
+         sw s3, 40(sp)
+         sw s4, 44(sp)
+         sw s5, 48(sp)
+         sw s6, 52(sp)
+         sw s7, 56(sp)
+         sw s8, 60(sp)
+         sw s9, 64(sp)
+         sw s10, 68(sp)
+         sw s11, 72(sp)"
+    };
+}
+
+/// Gives them back and returns.
+macro_rules! restore {
+    () => {
+        "lw ra, 24(sp)
+         lw s0, 28(sp)
+         lw s1, 32(sp)
+         lw s2, 36(sp)
+         lw s3, 40(sp)
+         lw s4, 44(sp)
+         lw s5, 48(sp)
+         lw s6, 52(sp)
+         lw s7, 56(sp)
+         lw s8, 60(sp)
+         lw s9, 64(sp)
+         lw s10, 68(sp)
+         lw s11, 72(sp)
+         addi sp, sp, 80
+         ret"
+    };
+}
+
+/// An instruction for each of the 16 sums.
+#[rustfmt::skip]
+macro_rules! sums {
+    ($with:ident) => {
+        concat!(
+            $with!("s0"), $with!("s1"), $with!("s2"), $with!("s3"),
+            $with!("s4"), $with!("s5"), $with!("s6"), $with!("s7"),
+            $with!("s8"), $with!("s9"), $with!("s10"), $with!("s11"),
+            $with!("a4"), $with!("a5"), $with!("a6"), $with!("a7"),
+        )
+    };
+}
+macro_rules! clear {
+    ($sum:literal) => {
+        concat!("li ", $sum, ", 0\n")
+    };
+}
+macro_rules! negate {
+    ($sum:literal) => {
+        concat!("neg ", $sum, ", ", $sum, "\n")
+    };
+}
+macro_rules! start {
+    ($sum:literal) => {
+        concat!("mv ", $sum, ", a3\n")
+    };
+}
+
+/// Four rows and two columns: T and the sum of H of the rows 0 and 2 and of the rows 1 and 3.
+#[rustfmt::skip]
+macro_rules! word {
+    ($at:literal, $t02:literal $t13:literal, $h02:literal $h13:literal) => {
+        concat!(
+            "lw t0, ", $at, "(a1)\n lw t2, ", $at, "(a2)\n",
+            "and t1, t0, t6\n and t3, t2, t6\n xor t0, t0, t1\n xor t2, t2, t3\n",
+            "mul t1, t1, a3\n mul t3, t3, t5\n mulhu t0, t0, ra\n mulhu t2, t2, t4\n",
+            "add t1, t1, t3\n add t0, t0, t2\n",
+            "add ", $t02, ", ", $t02, ", t1\n srli t1, t1, 16\n add ", $h02, ", ", $h02, ", t1\n",
+            "add ", $t13, ", ", $t13, ", t0\n srli t0, t0, 16\n add ", $h13, ", ", $h13, ", t0\n",
+        )
+    };
+}
+
+/// A list from a0 on, two of its words at a time, `$step` bytes from one to the next; `$loop` and `$end` are labels.
+#[rustfmt::skip]
+macro_rules! list {
+    ($step:literal, $loop:literal, $end:literal) => {
+        concat!(
+            "lbu a3, 0(a0)\n beqz a3, ", $end, "f\n", $loop, ":\n",
+            "lhu a1, 2(a0)\n lbu t5, ", $step, "(a0)\n lhu a2, ", $step, "+2(a0)\n lw t0, 0(sp)\n addi a0, a0, 2*", $step, "\n",
+            "slli ra, a3, 24\n slli t4, t5, 24\n add a1, a1, t0\n add a2, a2, t0\n",
+            word!("0", "s0" "s1", "s2" "s3"),
+            word!("4", "s4" "s5", "s6" "s7"),
+            word!("8", "s8" "s9", "s10" "s11"),
+            word!("12", "a4" "a5", "a6" "a7"),
+            "lbu a3, 0(a0)\n bnez a3, ", $loop, "b\n", $end, ":",
+        )
+    };
+}
+
+/// Four rows' sums from T and H; a3 is the sums' start, a0 y.
+#[rustfmt::skip]
+macro_rules! store {
+    ($at:literal, $t02:literal $t13:literal, $h02:literal $h13:literal) => {
+        concat!(
+            "slli t0, ", $h02, ", 16\n slli t1, ", $h13, ", 16\n",
+            "sub ", $t02, ", ", $t02, ", t0\n sub ", $t13, ", ", $t13, ", t1\n",
+            "add ", $t02, ", ", $t02, ", a3\n add ", $t13, ", ", $t13, ", a3\n",
+            "add ", $h02, ", ", $h02, ", a3\n add ", $h13, ", ", $h13, ", a3\n",
+            "sw ", $t02, ", ", $at, "(a0)\n sw ", $t13, ", ", $at, "+4(a0)\n",
+            "sw ", $h02, ", ", $at, "+8(a0)\n sw ", $h13, ", ", $at, "+12(a0)\n",
+        )
+    };
+}
+
+/// # Safety
+/// `tiles` points to `blocks` blocks of `bytes` bytes, `y` to their sums; `positive` and `negative` to lists of columns
+/// that a block has. Blocks is not 0.
+#[unsafe(naked)]
+unsafe extern "C" fn listed(
+    tiles: *const u32,
+    positive: *const u32,
+    negative: *const u32,
+    y: *mut [i32; TALL],
+    blocks: usize,
+    bytes: usize,
+) {
+    // a0: list, then y; a1, a2: tiles of two columns; a3, t5: their inputs, then the sums' start in a3; ra, t4: 2^24 times
+    // the inputs; t0 to t3: two words; t6: mask; s0 to s11, a4 to a7: sums.
+    // The frame: 0 tiles, 4 positive, 8 negative, 12 y, 16 blocks left, 20 bytes, 24 and more saved registers
+    naked_asm!(
+        ".option push",
+        arch!(),
+        save!(),
+        "sw a0, 0(sp)",
+        "sw a1, 4(sp)",
+        "sw a2, 8(sp)",
+        "sw a3, 12(sp)",
+        "sw a4, 16(sp)",
+        "sw a5, 20(sp)",
+        "li t6, 0x00ff00ff",
+        "2:",
+        sums!(clear),
+        "lw a0, 8(sp)",
+        list!("-4", "3", "4"),
+        sums!(negate),
+        "lw a0, 4(sp)",
+        list!("4", "5", "6"),
+        "lw a3, 0(a0)",
+        "lw a0, 12(sp)",
+        "srai a3, a3, 8",
+        "slli a3, a3, 7",
+        "neg a3, a3",
+        store!("0", "s0" "s1", "s2" "s3"),
+        store!("16", "s4" "s5", "s6" "s7"),
+        store!("32", "s8" "s9", "s10" "s11"),
+        store!("48", "a4" "a5", "a6" "a7"),
+        "lw t0, 0(sp)",
+        "lw t1, 20(sp)",
+        "lw t2, 16(sp)",
+        "addi a0, a0, 64",
+        "sw a0, 12(sp)",
+        "add t0, t0, t1",
+        "sw t0, 0(sp)",
+        "addi t2, t2, -1",
+        "sw t2, 16(sp)",
+        "bnez t2, 2b",
+        restore!(),
+        ".option pop",
+    )
+}
+
+/// Four rows of the column whose input is in a3.
+#[rustfmt::skip]
+macro_rules! rows4 {
+    ($at:literal, $more:literal, $a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            "lbu t0, ", $at, "+", $more, "(a1)\n lbu t1, ", $at, "+", $more, "+1(a1)\n",
+            "lbu t2, ", $at, "+", $more, "+2(a1)\n lbu t3, ", $at, "+", $more, "+3(a1)\n",
+            "mul t0, t0, a3\n mul t1, t1, a3\n mul t2, t2, a3\n mul t3, t3, a3\n",
+            "add ", $a, ", ", $a, ", t0\n add ", $b, ", ", $b, ", t1\n",
+            "add ", $c, ", ", $c, ", t2\n add ", $d, ", ", $d, ", t3\n",
+        )
+    };
+}
+
+/// A column, whose input is at `$x` and whose tile is at `$at`.
+#[rustfmt::skip]
+macro_rules! input {
+    ($x:literal, $at:literal) => {
+        concat!(
+            "lw a3, ", $x, "(a0)\n",
+            rows4!($at, "0", "s0" "s1" "s2" "s3"),
+            rows4!($at, "4", "s4" "s5" "s6" "s7"),
+            rows4!($at, "8", "s8" "s9" "s10" "s11"),
+            rows4!($at, "12", "a4" "a5" "a6" "a7"),
+        )
+    };
+}
+
+/// # Safety
+/// `tiles` points to `blocks` blocks of 4 * `groups` columns, `y` to their sums, `operand` to 1 + 4 * groups words. Blocks
+/// and groups are not 0.
+#[unsafe(naked)]
+unsafe extern "C" fn dense(
+    tiles: *const u32,
+    operand: *const u32,
+    y: *mut [i32; TALL],
+    blocks: usize,
+    groups: usize,
+) {
+    // a0: operand; a1: tiles; a2: operand end; a3: input; t0 to t3: weights; t4: y; t5: y end; t6: operand; s0 to s11, a4
+    // to a7: sums
+    naked_asm!(
+        ".option push",
+        arch!(),
+        save!(),
+        "mv t6, a1",
+        "mv a1, a0",
+        "mv t4, a2",
+        "slli a3, a3, 6",
+        "add t5, t4, a3",
+        "slli a4, a4, 4",
+        "addi a2, t6, 4",
+        "add a2, a2, a4",
+        "2:",
+        "lw a3, 0(t6)",
+        "addi a0, t6, 4",
+        sums!(start),
+        "3:",
+        input!("0", "0"),
+        input!("4", "16"),
+        input!("8", "32"),
+        input!("12", "48"),
+        "addi a0, a0, 16",
+        "addi a1, a1, 64",
+        "bne a0, a2, 3b",
+        "sw s0, 0(t4)",
+        "sw s1, 4(t4)",
+        "sw s2, 8(t4)",
+        "sw s3, 12(t4)",
+        "sw s4, 16(t4)",
+        "sw s5, 20(t4)",
+        "sw s6, 24(t4)",
+        "sw s7, 28(t4)",
+        "sw s8, 32(t4)",
+        "sw s9, 36(t4)",
+        "sw s10, 40(t4)",
+        "sw s11, 44(t4)",
+        "sw a4, 48(t4)",
+        "sw a5, 52(t4)",
+        "sw a6, 56(t4)",
+        "sw a7, 60(t4)",
+        "addi t4, t4, 64",
+        "bne t4, t5, 2b",
+        restore!(),
+        ".option pop",
+    )
+}
