@@ -184,6 +184,10 @@ pub fn prepare<'a>(
     {
         return Input { vector, operand, tall: None, width };
     }
+    if let Weights::Tall(_) = weights {
+        let tall = tall_tiles::prepare(vector, width, factor, operand);
+        return Input { vector, operand: &[], tall, width };
+    }
     if let Some(factor) = factor {
         scale(vector, factor);
     }
@@ -192,10 +196,7 @@ pub fn prepare<'a>(
         Weights::Bytes(_) => bytes::prepare(vector, width, operand),
         Weights::Halves(_) => halves::prepare(vector, width, operand),
         Weights::Nibbles(_) => nibbles::prepare(vector, width, operand),
-        Weights::Tall(_) => {
-            let tall = tall_tiles::prepare(vector, width, operand);
-            return Input { vector, operand: &[], tall, width };
-        }
+        Weights::Tall(_) => {}
     }
     Input { vector, operand, tall: None, width }
 }

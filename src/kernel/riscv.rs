@@ -8,9 +8,10 @@ use core::arch::naked_asm;
 #[cfg(feature = "selftest")]
 pub use super::offset_bytes::operand_len;
 pub use super::offset_bytes::prepare;
-pub use pair::product_pair;
+pub use pair::{product_pair, scores::scores_pair};
+pub use softmax::softmax_pair;
 
-pub use super::attention::{arrange_pair, scores, scores_pair, softmax, softmax_pair};
+pub use super::attention::{arrange_pair, scores, softmax};
 pub use super::passes::{
     activate_gated, add, magnitude, multiply, peak, rescale, rotate, round, scale, squares, store,
 };
@@ -80,6 +81,7 @@ macro_rules! arch {
 }
 
 mod pair;
+mod softmax;
 pub mod tall;
 
 /// One instruction for each of four registers or pairs of them.

@@ -14,9 +14,17 @@ pub const NAME: &str = "portable, tall";
 pub struct Operand<'a>(&'a [u32]);
 
 /// See [`super::prepare`].
-pub fn prepare<'a>(x: &[i16], _width: InputWidth, operand: &'a mut [u32]) -> Option<Operand<'a>> {
+pub fn prepare<'a>(
+    x: &mut [i16],
+    _width: InputWidth,
+    factor: Option<i32>,
+    operand: &'a mut [u32],
+) -> Option<Operand<'a>> {
+    if let Some(factor) = factor {
+        super::scale(x, factor);
+    }
     let words = operand.get_mut(..x.len())?;
-    for (word, &x) in words.iter_mut().zip(x) {
+    for (word, &x) in words.iter_mut().zip(&*x) {
         *word = i32::from(x) as u32;
     }
     Some(Operand(words))

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::format::InputWidth::{self, A8, A16};
 
-/// From an input, room for its operand, and tiles to sums; none where there is no operand.
-type Product = fn(&[i16], InputWidth, &mut [u32], &[u32], &mut [i32]) -> Option<()>;
+/// From an input, its factor, room for its operand, and tiles to sums; none where there is no operand.
+type Product = fn(&[i16], InputWidth, Option<i32>, &mut [u32], &[u32], &mut [i32]) -> Option<()>;
 
 /// The functions of one implementation.
 struct Kernel {
@@ -22,8 +22,11 @@ macro_rules! kernel {
     ($implementation:ident, $name:expr) => {
         Kernel {
             name: $name,
-            product: |x, width, operand, tiles, y| {
-                let operand = $implementation::prepare(x, width, operand)?;
+            product: |x, width, factor, operand, tiles, y| {
+                let mut vector = [0; MAX_COLUMNS];
+                let vector = &mut vector[..x.len()];
+                vector.copy_from_slice(x);
+                let operand = $implementation::prepare(vector, width, factor, operand)?;
                 $implementation::product(tiles, &operand, y);
                 Some(())
             },
@@ -102,7 +105,7 @@ impl Bench {
         kernel: &Kernel,
         rows: usize,
         columns: usize,
-        width: InputWidth,
+        (width, factor): (InputWidth, Option<i32>),
     ) -> Result<(), Failure> {
         let block = 4 * columns.next_multiple_of(4);
         let words = rows.div_ceil(16) * block;
@@ -119,11 +122,19 @@ impl Bench {
             let mut found = [UNTOUCHED; MAX_ROWS + 16 + 3];
             let room = &mut self.operand[..super::operand_len(columns)];
             let (x, tiles) = (&self.x[..columns], &self.tiles[..words]);
-            let done = (kernel.product)(x, width, room, tiles, &mut found[..outputs]);
+            let mut scaled = [0; MAX_COLUMNS];
+            let scaled = &mut scaled[..columns];
+            for (scaled, &x) in scaled.iter_mut().zip(x) {
+                *scaled = match factor {
+                    Some(factor) => (i64::from(x) * i64::from(factor) + (1 << 23) >> 24) as i16,
+                    None => x,
+                };
+            }
+            let done = (kernel.product)(x, width, factor, room, tiles, &mut found[..outputs]);
             kernel.compare(rows, columns, columns, 1, i32::from(done.is_some()))?;
             for (row, &found) in found.iter().enumerate() {
                 let expected =
-                    if row < whole { reference::tall_product(&self.tiles, x, row) } else { UNTOUCHED };
+                    if row < whole { reference::tall_product(&self.tiles, scaled, row) } else { UNTOUCHED };
                 kernel.compare(rows, columns, row, expected, found)?;
             }
         }
@@ -175,18 +186,21 @@ fn check(kernel: &Kernel) -> Result<u32, Failure> {
                         continue;
                     }
                     bench.fill(fill, columns, width);
-                    bench.product(kernel, rows, columns, width)?;
-                    cases += 1;
+                    bench.product(kernel, rows, columns, (width, None))?;
+                    // A vector's inputs are as long as those of A16 before they are scaled.
+                    bench.fill(fill, columns, A16);
+                    bench.product(kernel, rows, columns, (width, Some((127 << 24) >> 14)))?;
+                    cases += 2;
                 }
             }
         }
         // No columns, which is a sum of nothing; an operand that is too short.
         let mut found = [1; 5];
-        (kernel.product)(&[], width, &mut bench.operand, &[], &mut found);
+        (kernel.product)(&[], width, None, &mut bench.operand, &[], &mut found);
         for (element, &found) in found.iter().enumerate() {
             kernel.compare(5, 0, element, 0, found)?;
         }
-        let short = (kernel.product)(&[1; 8], width, &mut [0; 7], &[0; 32], &mut found);
+        let short = (kernel.product)(&[1; 8], width, None, &mut [0; 7], &[0; 32], &mut found);
         kernel.compare(5, 8, 0, 0, i32::from(short.is_some()))?;
     }
     Ok(cases)
@@ -206,8 +220,8 @@ mod tests {
     #[test]
     fn the_suite_finds_a_wrong_kernel() {
         let wrong = Kernel {
-            product: |x, width, operand, tiles, y| {
-                (kernel!(tall, "").product)(x, width, operand, tiles, y)?;
+            product: |x, width, factor, operand, tiles, y| {
+                (kernel!(tall, "").product)(x, width, factor, operand, tiles, y)?;
                 if x.len() == 64 && y.len() == 17 {
                     y[16] += 1;
                 }

@@ -16,6 +16,8 @@
 use crate::format::{InputWidth, TALL, align};
 use core::arch::naked_asm;
 
+mod list;
+
 /// Columns whose tiles' offset in bytes fits 16 bits.
 const MOST: usize = 1 << 12;
 
@@ -33,15 +35,23 @@ pub struct Operand<'a> {
 
 /// See [`super::super::prepare`].
 #[inline(never)]
-pub fn prepare<'a>(x: &[i16], width: InputWidth, operand: &'a mut [u32]) -> Option<Operand<'a>> {
+pub fn prepare<'a>(
+    x: &mut [i16],
+    width: InputWidth,
+    factor: Option<i32>,
+    operand: &'a mut [u32],
+) -> Option<Operand<'a>> {
     let words = operand.get_mut(..align(x.len()) + 4)?;
     let lists = matches!(width, InputWidth::A8) && x.len() <= MOST;
     if lists {
-        list(x, words);
+        list::list(x, factor.unwrap_or(1 << 24), words);
     } else {
+        if let Some(factor) = factor {
+            super::scale(x, factor);
+        }
         let (start, words) = words.split_first_mut()?;
         let mut sum = 0i32;
-        for (word, &x) in words.iter_mut().zip(x) {
+        for (word, &x) in words.iter_mut().zip(&*x) {
             *word = i32::from(x) as u32;
             sum = sum.wrapping_add(i32::from(x));
         }
@@ -49,33 +59,6 @@ pub fn prepare<'a>(x: &[i16], width: InputWidth, operand: &'a mut [u32]) -> Opti
         words.get_mut(x.len()..)?.fill(0);
     }
     Some(Operand { words, columns: x.len(), lists })
-}
-
-/// Sorts columns into two lists.
-fn list(x: &[i16], words: &mut [u32]) {
-    let mut free = words.iter_mut();
-    let (mut place, mut sum, mut positive, mut negative) = (0, 0i32, 0, 0);
-    for &x in x {
-        let x = i32::from(x);
-        if x > 0 {
-            positive ^= 1;
-            free.next().map(|word| *word = place | x as u32 & 0xff);
-        } else if x < 0 {
-            negative ^= 1;
-            free.next_back().map(|word| *word = place | x.unsigned_abs() & 0xff);
-        }
-        sum += x;
-        place += (TALL as u32) << 16;
-    }
-    // There are four words more than columns.
-    if positive != 0 {
-        free.next().map(|word| *word = 0);
-    }
-    free.next().map(|word| *word = (sum as u32) << 8);
-    if negative != 0 {
-        free.next_back().map(|word| *word = 0);
-    }
-    free.next_back().map(|word| *word = 0);
 }
 
 /// See [`super::super::product`].

@@ -8,7 +8,7 @@ pub const PARTS: [&str; 8] =
 pub const OTHER: &str = "other";
 
 /// A piece of a function's path, and its part. The first that matches counts.
-const TABLE: [(&str, &str); 48] = [
+const TABLE: [(&str, &str); 52] = [
     // Attention's own kernels, and what prepares and stores its vectors.
     ("thumbformer::kernel::attention", "attention"),
     ("thumbformer::kernel::dsp::pair", "attention"),
@@ -29,6 +29,8 @@ const TABLE: [(&str, &str); 48] = [
     ("offset_bytes::pair", "quantize"),
     ("portable_tiles::bytes::prepare", "quantize"),
     ("portable_tiles::halves::prepare", "quantize"),
+    ("tall::prepare", "quantize"),
+    ("tall::list", "quantize"),
     ("thumbformer::kernel::prepare", "quantize"),
     ("::arrange", "quantize"),
     ("passes::magnitude", "quantize"),
@@ -41,6 +43,8 @@ const TABLE: [(&str, &str); 48] = [
     ("thumbformer::kernel::offset_bytes", "matvec"),
     ("thumbformer::kernel::portable_tiles", "matvec"),
     ("thumbformer::kernel::product", "matvec"),
+    ("thumbformer::kernel::riscv::tall", "matvec"),
+    ("thumbformer::kernel::tall", "matvec"),
     ("::tiles", "matvec"),
     ("thumbformer::linear", "matvec"),
     ("::rescale", "rescale"),
