@@ -92,10 +92,16 @@ use rows as row_matrix;
 
 #[cfg(thumbformer_kernel = "dsp")]
 use dsp::int4 as nibbles;
-#[cfg(not(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "dsp")))]
+#[cfg(not(any(
+    thumbformer_kernel = "armv6m",
+    thumbformer_kernel = "dsp",
+    thumbformer_kernel = "riscv"
+)))]
 use int4 as nibbles;
 #[cfg(thumbformer_kernel = "armv6m")]
 use int4_armv6m as nibbles;
+#[cfg(thumbformer_kernel = "riscv")]
+use riscv::int4 as nibbles;
 
 #[cfg(thumbformer_kernel = "riscv")]
 use riscv::tall as tall_tiles;

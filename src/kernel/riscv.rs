@@ -80,6 +80,7 @@ macro_rules! arch {
     };
 }
 
+pub mod int4;
 mod pair;
 mod softmax;
 pub mod tall;

@@ -30,7 +30,7 @@ const TABLE: [(&str, &str); 52] = [
     ("portable_tiles::bytes::prepare", "quantize"),
     ("portable_tiles::halves::prepare", "quantize"),
     ("tall::prepare", "quantize"),
-    ("tall::list", "quantize"),
+    ("tall::list::", "quantize"),
     ("thumbformer::kernel::prepare", "quantize"),
     ("::arrange", "quantize"),
     ("passes::magnitude", "quantize"),
