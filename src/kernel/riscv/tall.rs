@@ -7,11 +7,11 @@
 //! and without the shift that the rows 1 and 3 seem to need, as the high word of (2^8 u1 + 2^24 u3) * 2^24 |x|. Both
 //! products are at most 255 * 127, so that those of two columns are added before they are taken apart: Q = L + 2^16 H
 //! with L and H below 2^16. Two sums suffice, T of all Q modulo 2^32 and that of all H = floor(Q / 2^16): T - 2^16 * (sum of H)
-//! is the sum of L. No part may be negative, so columns are taken in two lists, those of negative inputs first, after which
-//! the sums change sign; inputs of 0 are in neither. What 128 adds to the weights, -128 sum(x) takes away at the end.
+//! is the sum of L. No part may be negative, so columns are taken in two lists: what those of negative inputs give is
+//! subtracted. Inputs of 0 are in neither. What 128 adds to the weights, a start value of -128 sum(x) takes away.
 //! 83 instructions for 32 products.
 //!
-//! At width A16 bytes are multiplied one by one, and a start value of -128 sum(x) takes the offsets away.
+//! At width A16 bytes are multiplied one by one.
 
 use crate::format::{InputWidth, TALL, align};
 use core::arch::naked_asm;
@@ -22,16 +22,13 @@ mod list;
 const MOST: usize = 1 << 12;
 
 /// A vector as [`product`] wants it; only [`prepare`] makes one, because addresses follow from its words.
+///
+/// What the sums start with comes first. Then, at width A16, an input a word, as many as padded columns. At width A8 three
+/// words more, which tells the two apart: the list of positive inputs from the front and that of negative ones from the
+/// back. A column's word has the magnitude in its lowest byte and 16 times the column in its high half. Where they are an
+/// odd number, 0 makes it even; another 0 ends the list, and may be that of both.
 #[derive(Debug, Clone, Copy)]
-pub struct Operand<'a> {
-    /// The lists, or the sums' start and the inputs: four words more than padded columns.
-    words: &'a [u32],
-    columns: usize,
-    /// Whether these are lists. The words of positive inputs come first, those of negative ones last, in reverse: the
-    /// magnitude in the lowest byte, 16 times the column in the high half. Where they are an odd number, 0 makes it even;
-    /// then comes a word whose lowest byte is 0, behind the positive ones with the sum of all inputs in its other bytes.
-    lists: bool,
-}
+pub struct Operand<'a>(&'a [u32]);
 
 /// See [`super::super::prepare`].
 #[inline(never)]
@@ -41,32 +38,34 @@ pub fn prepare<'a>(
     factor: Option<i32>,
     operand: &'a mut [u32],
 ) -> Option<Operand<'a>> {
-    let words = operand.get_mut(..align(x.len()) + 4)?;
+    let padded = align(x.len());
     let lists = matches!(width, InputWidth::A8) && x.len() <= MOST;
-    if lists {
-        list::list(x, factor.unwrap_or(1 << 24), words);
+    let all = operand.get_mut(..padded + if lists { 4 } else { 1 })?;
+    let (start, words) = all.split_first_mut()?;
+    let sum = if lists {
+        list::list(x, factor.unwrap_or(1 << 24), words)
     } else {
         if let Some(factor) = factor {
             super::scale(x, factor);
         }
-        let (start, words) = words.split_first_mut()?;
         let mut sum = 0i32;
         for (word, &x) in words.iter_mut().zip(&*x) {
             *word = i32::from(x) as u32;
             sum = sum.wrapping_add(i32::from(x));
         }
-        *start = (sum as u32).wrapping_mul(128).wrapping_neg();
         words.get_mut(x.len()..)?.fill(0);
-    }
-    Some(Operand { words, columns: x.len(), lists })
+        sum
+    };
+    *start = (sum as u32).wrapping_mul(128).wrapping_neg();
+    Some(Operand(all))
 }
 
 /// See [`super::super::product`].
 pub fn product(tiles: &[u32], x: &Operand<'_>, y: &mut [i32]) {
-    if x.columns == 0 {
+    let words = x.columns() * (TALL / 4);
+    if words == 0 {
         return y.fill(0);
     }
-    let words = align(x.columns) * (TALL / 4);
     let (whole, rest) = y.as_chunks_mut();
     let wanted = whole.len() + usize::from(!rest.is_empty());
     // Most often there is a tile for each row, and nothing to divide.
@@ -86,21 +85,31 @@ pub fn product(tiles: &[u32], x: &Operand<'_>, y: &mut [i32]) {
 }
 
 impl Operand<'_> {
+    /// Whether these are lists.
+    const fn lists(&self) -> bool {
+        self.0.len().is_multiple_of(4)
+    }
+
+    /// Padded columns.
+    const fn columns(&self) -> usize {
+        self.0.len() - if self.lists() { 4 } else { 1 }
+    }
+
     /// Computes the sums of blocks of 16 rows, which `tiles` must have.
     fn meet(&self, tiles: &[u32], sums: &mut [[i32; TALL]]) {
-        let columns = align(self.columns);
+        let columns = self.columns();
         if sums.is_empty() || sums.len() * columns * (TALL / 4) > tiles.len() {
             return;
         }
         let (y, blocks) = (sums.as_mut_ptr(), sums.len());
-        let (tiles, words) = (tiles.as_ptr(), self.words.as_ptr_range());
-        // SAFETY: the blocks have all their tiles and their room in y. What the words are, and that the columns in them are
-        // those of this matrix, `prepare` saw to; it left no fewer than five.
+        let (tiles, operand) = (tiles.as_ptr(), self.0.as_ptr_range());
+        // SAFETY: the blocks have all their tiles and their room in y. What the operand is, and that the columns in it are
+        // those of this matrix, `prepare` saw to.
         unsafe {
-            if self.lists {
-                listed(tiles, words.start, words.end.sub(1), y, blocks, columns * TALL);
+            if self.lists() {
+                listed(tiles, operand.start, operand.end.sub(1), y, blocks, columns * TALL);
             } else {
-                dense(tiles, words.start, y, blocks, columns / 4);
+                dense(tiles, operand.start, y, blocks, columns / 4);
             }
         }
     }
@@ -147,45 +156,25 @@ macro_rules! restore {
     };
 }
 
-/// An instruction for each of the 16 sums.
+/// T and the sums of H of four rows, to begin with.
 #[rustfmt::skip]
-macro_rules! sums {
-    ($with:ident) => {
-        concat!(
-            $with!("s0"), $with!("s1"), $with!("s2"), $with!("s3"),
-            $with!("s4"), $with!("s5"), $with!("s6"), $with!("s7"),
-            $with!("s8"), $with!("s9"), $with!("s10"), $with!("s11"),
-            $with!("a4"), $with!("a5"), $with!("a6"), $with!("a7"),
-        )
-    };
-}
-macro_rules! clear {
-    ($sum:literal) => {
-        concat!("li ", $sum, ", 0\n")
-    };
-}
-macro_rules! negate {
-    ($sum:literal) => {
-        concat!("neg ", $sum, ", ", $sum, "\n")
-    };
-}
 macro_rules! start {
-    ($sum:literal) => {
-        concat!("mv ", $sum, ", a3\n")
+    ($t02:literal $t13:literal, $h02:literal $h13:literal) => {
+        concat!("mv ", $t02, ", t1\n mv ", $t13, ", t1\n mv ", $h02, ", t0\n mv ", $h13, ", t0")
     };
 }
 
-/// Four rows and two columns: T and the sum of H of the rows 0 and 2 and of the rows 1 and 3.
+/// Four rows and two columns: T and the sum of H of the rows 0 and 2 and of the rows 1 and 3, which `$add` or subtract.
 #[rustfmt::skip]
 macro_rules! word {
-    ($at:literal, $t02:literal $t13:literal, $h02:literal $h13:literal) => {
+    ($add:literal, $at:literal, $t02:literal $t13:literal, $h02:literal $h13:literal) => {
         concat!(
             "lw t0, ", $at, "(a1)\n lw t2, ", $at, "(a2)\n",
             "and t1, t0, t6\n and t3, t2, t6\n xor t0, t0, t1\n xor t2, t2, t3\n",
             "mul t1, t1, a3\n mul t3, t3, t5\n mulhu t0, t0, ra\n mulhu t2, t2, t4\n",
             "add t1, t1, t3\n add t0, t0, t2\n",
-            "add ", $t02, ", ", $t02, ", t1\n srli t1, t1, 16\n add ", $h02, ", ", $h02, ", t1\n",
-            "add ", $t13, ", ", $t13, ", t0\n srli t0, t0, 16\n add ", $h13, ", ", $h13, ", t0\n",
+            $add, " ", $t02, ", ", $t02, ", t1\n srli t1, t1, 16\n ", $add, " ", $h02, ", ", $h02, ", t1\n",
+            $add, " ", $t13, ", ", $t13, ", t0\n srli t0, t0, 16\n ", $add, " ", $h13, ", ", $h13, ", t0\n",
         )
     };
 }
@@ -193,29 +182,27 @@ macro_rules! word {
 /// A list from a0 on, two of its words at a time, `$step` bytes from one to the next; `$loop` and `$end` are labels.
 #[rustfmt::skip]
 macro_rules! list {
-    ($step:literal, $loop:literal, $end:literal) => {
+    ($add:literal, $step:literal, $loop:literal, $end:literal) => {
         concat!(
             "lbu a3, 0(a0)\n beqz a3, ", $end, "f\n", $loop, ":\n",
             "lhu a1, 2(a0)\n lbu t5, ", $step, "(a0)\n lhu a2, ", $step, "+2(a0)\n lw t0, 0(sp)\n addi a0, a0, 2*", $step, "\n",
             "slli ra, a3, 24\n slli t4, t5, 24\n add a1, a1, t0\n add a2, a2, t0\n",
-            word!("0", "s0" "s1", "s2" "s3"),
-            word!("4", "s4" "s5", "s6" "s7"),
-            word!("8", "s8" "s9", "s10" "s11"),
-            word!("12", "a4" "a5", "a6" "a7"),
+            word!($add, "0", "s0" "s1", "s2" "s3"),
+            word!($add, "4", "s4" "s5", "s6" "s7"),
+            word!($add, "8", "s8" "s9", "s10" "s11"),
+            word!($add, "12", "a4" "a5", "a6" "a7"),
             "lbu a3, 0(a0)\n bnez a3, ", $loop, "b\n", $end, ":",
         )
     };
 }
 
-/// Four rows' sums from T and H; a3 is the sums' start, a0 y.
+/// Four rows' sums from T and H to y, which is in a0.
 #[rustfmt::skip]
 macro_rules! store {
     ($at:literal, $t02:literal $t13:literal, $h02:literal $h13:literal) => {
         concat!(
             "slli t0, ", $h02, ", 16\n slli t1, ", $h13, ", 16\n",
             "sub ", $t02, ", ", $t02, ", t0\n sub ", $t13, ", ", $t13, ", t1\n",
-            "add ", $t02, ", ", $t02, ", a3\n add ", $t13, ", ", $t13, ", a3\n",
-            "add ", $h02, ", ", $h02, ", a3\n add ", $h13, ", ", $h13, ", a3\n",
             "sw ", $t02, ", ", $at, "(a0)\n sw ", $t13, ", ", $at, "+4(a0)\n",
             "sw ", $h02, ", ", $at, "+8(a0)\n sw ", $h13, ", ", $at, "+12(a0)\n",
         )
@@ -223,20 +210,20 @@ macro_rules! store {
 }
 
 /// # Safety
-/// `tiles` points to `blocks` blocks of `bytes` bytes, `y` to their sums; `positive` and `negative` to lists of columns
-/// that a block has. Blocks is not 0.
+/// `tiles` points to `blocks` blocks of `bytes` bytes, `y` to their sums; `operand` and `last` to the first and the last word
+/// of an operand for columns that a block has. Blocks is not 0.
 #[unsafe(naked)]
 unsafe extern "C" fn listed(
     tiles: *const u32,
-    positive: *const u32,
-    negative: *const u32,
+    operand: *const u32,
+    last: *const u32,
     y: *mut [i32; TALL],
     blocks: usize,
     bytes: usize,
 ) {
-    // a0: list, then y; a1, a2: tiles of two columns; a3, t5: their inputs, then the sums' start in a3; ra, t4: 2^24 times
+    // a0: list, then y; a1, a2: tiles of two columns; a3, t5: their inputs; ra, t4: 2^24 times
     // the inputs; t0 to t3: two words; t6: mask; s0 to s11, a4 to a7: sums.
-    // The frame: 0 tiles, 4 positive, 8 negative, 12 y, 16 blocks left, 20 bytes, 24 and more saved registers
+    // The frame: 0 tiles, 4 operand, 8 last, 12 y, 16 blocks left, 20 bytes, 24 and more saved registers
     naked_asm!(
         ".option push",
         arch!(),
@@ -249,17 +236,20 @@ unsafe extern "C" fn listed(
         "sw a5, 20(sp)",
         "li t6, 0x00ff00ff",
         "2:",
-        sums!(clear),
-        "lw a0, 8(sp)",
-        list!("-4", "3", "4"),
-        sums!(negate),
+        // both L and H start with the start
         "lw a0, 4(sp)",
-        list!("4", "5", "6"),
-        "lw a3, 0(a0)",
+        "lw t0, 0(a0)",
+        "addi a0, a0, 4",
+        "slli t1, t0, 16",
+        "add t1, t1, t0",
+        start!("s0" "s1", "s2" "s3"),
+        start!("s4" "s5", "s6" "s7"),
+        start!("s8" "s9", "s10" "s11"),
+        start!("a4" "a5", "a6" "a7"),
+        list!("add", "4", "3", "4"),
+        "lw a0, 8(sp)",
+        list!("sub", "-4", "5", "6"),
         "lw a0, 12(sp)",
-        "srai a3, a3, 8",
-        "slli a3, a3, 7",
-        "neg a3, a3",
         store!("0", "s0" "s1", "s2" "s3"),
         store!("16", "s4" "s5", "s6" "s7"),
         store!("32", "s8" "s9", "s10" "s11"),
@@ -335,7 +325,22 @@ unsafe extern "C" fn dense(
         "2:",
         "lw a3, 0(t6)",
         "addi a0, t6, 4",
-        sums!(start),
+        "mv s0, a3",
+        "mv s1, a3",
+        "mv s2, a3",
+        "mv s3, a3",
+        "mv s4, a3",
+        "mv s5, a3",
+        "mv s6, a3",
+        "mv s7, a3",
+        "mv s8, a3",
+        "mv s9, a3",
+        "mv s10, a3",
+        "mv s11, a3",
+        "mv a4, a3",
+        "mv a5, a3",
+        "mv a6, a3",
+        "mv a7, a3",
         "3:",
         input!("0", "0"),
         input!("4", "16"),

@@ -3,14 +3,16 @@
 use core::arch::naked_asm;
 
 /// Scales `x` by `factor / 2^24`, rounded half up, to at most 127 in magnitude, and sorts its columns into two lists, as
-/// [`Operand`](super::Operand) has them. Does nothing where `words` has fewer than four words more than `x` elements.
-pub fn list(x: &[i16], factor: i32, words: &mut [u32]) {
-    if words.len() < x.len() + 4 {
-        return;
+/// [`Operand`](super::Operand) has them; returns their sum. Does nothing where `words` has fewer than three words more than
+/// `x` elements.
+pub fn list(x: &[i16], factor: i32, words: &mut [u32]) -> i32 {
+    if words.len() < x.len() + 3 {
+        return 0;
     }
     let (x, words) = (x.as_ptr_range(), words.as_mut_ptr_range());
     let fours = (x.end as usize - x.start as usize) & !7;
-    // SAFETY: each element takes one word, of the first or of the last, and the ends of both lists take four.
+    // SAFETY: each element takes one word, of the first or of the last; if it is 0, none. The ends of both
+    // lists take four words, or three where no element is 0.
     unsafe { sort(x.start, x.start.wrapping_byte_add(fours), words.start, words.end.sub(1), factor, x.end) }
 }
 
@@ -38,7 +40,7 @@ macro_rules! other {
 }
 
 /// # Safety
-/// `x` points to elements up to `end`, in groups of four up to `fours`; `first` and `last` to the first and the last of four
+/// `x` points to elements up to `end`, in groups of four up to `fours`; `first` and `last` to the first and the last of three
 /// words more.
 #[unsafe(naked)]
 unsafe extern "C" fn sort(
@@ -48,7 +50,7 @@ unsafe extern "C" fn sort(
     last: *mut u32,
     factor: i32,
     end: *const i16,
-) {
+) -> i32 {
     // a0: x; a1: end of groups; a2, a3: next words; a4: factor; a5: end; a6, a7: first words; t0: element; t1: odd; t2:
     // 16 times the column in the high half, t6 a step of it; t3: sum; t5: a half
     naked_asm!(
@@ -80,13 +82,13 @@ unsafe extern "C" fn sort(
         "andi t1, t1, 4",
         "sw zero, 0(a2)",
         "add a2, a2, t1",
-        "slli t3, t3, 8",
-        "sw t3, 0(a2)",
+        "sw zero, 0(a2)",
         "sub t1, a7, a3",
         "andi t1, t1, 4",
         "sw zero, 0(a3)",
         "sub a3, a3, t1",
         "sw zero, 0(a3)",
+        "mv a0, t3",
         "ret",
         other!("0"),
         other!("1"),
