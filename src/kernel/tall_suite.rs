@@ -126,7 +126,7 @@ impl Bench {
             let scaled = &mut scaled[..columns];
             for (scaled, &x) in scaled.iter_mut().zip(x) {
                 *scaled = match factor {
-                    Some(factor) => (i64::from(x) * i64::from(factor) + (1 << 23) >> 24) as i16,
+                    Some(factor) => ((i64::from(x) * i64::from(factor) + (1 << 23)) >> 24) as i16,
                     None => x,
                 };
             }

@@ -8,7 +8,7 @@ pub const PARTS: [&str; 8] =
 pub const OTHER: &str = "other";
 
 /// A piece of a function's path, and its part. The first that matches counts.
-const TABLE: [(&str, &str); 52] = [
+const TABLE: [(&str, &str); 55] = [
     // Attention's own kernels, and what prepares and stores its vectors.
     ("thumbformer::kernel::attention", "attention"),
     ("thumbformer::kernel::dsp::pair", "attention"),
@@ -31,6 +31,7 @@ const TABLE: [(&str, &str); 52] = [
     ("portable_tiles::halves::prepare", "quantize"),
     ("tall::prepare", "quantize"),
     ("tall::list::", "quantize"),
+    ("int4::prepare", "quantize"),
     ("thumbformer::kernel::prepare", "quantize"),
     ("::arrange", "quantize"),
     ("passes::magnitude", "quantize"),
@@ -43,6 +44,8 @@ const TABLE: [(&str, &str); 52] = [
     ("thumbformer::kernel::offset_bytes", "matvec"),
     ("thumbformer::kernel::portable_tiles", "matvec"),
     ("thumbformer::kernel::product", "matvec"),
+    ("thumbformer::kernel::int4", "matvec"),
+    ("thumbformer::kernel::riscv::int4", "matvec"),
     ("thumbformer::kernel::riscv::tall", "matvec"),
     ("thumbformer::kernel::tall", "matvec"),
     ("::tiles", "matvec"),
