@@ -161,12 +161,13 @@ impl Memory {
         meter: &mut impl Meter,
     ) {
         let Self { weights, scales, sums, vector, operand, next_vector, next } = self;
-        let words = &weights[..rows * columns / 4];
+        let words = &weights[..LAYOUT.len(rows, columns) / 4];
         let weights = match LAYOUT {
             // No core is fastest with int4.
             Layout::Rows | Layout::Nibbles => Weights::Rows(bytes(words)),
             Layout::Bytes => Weights::Bytes(words),
             Layout::Halves => Weights::Halves(words),
+            Layout::Tall => Weights::Tall(words),
         };
         scales.fill_with(|| (random.next() >> 17 | 1 << 14) as i16);
         sums.fill_with(|| random.next() as i32 >> 10);

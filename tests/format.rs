@@ -42,9 +42,10 @@ fn plan(spec: TensorSpec, random: &mut impl FnMut() -> u8) -> TensorPlan {
         _ => Dtype::I8,
     };
     let input = if random() & 1 == 0 { InputWidth::A8 } else { InputWidth::A16 };
-    let layout = match (dtype, random() % 3) {
+    let layout = match (dtype, random() % 4) {
         (Dtype::I8, 1) => Layout::Bytes,
         (Dtype::I8, 2) => Layout::Halves,
+        (Dtype::I8, 3) => Layout::Tall,
         (Dtype::I4, _) => Layout::Nibbles,
         _ => Layout::Rows,
     };
@@ -259,7 +260,7 @@ fn int4_has_its_own_layout() {
     let kind = TensorKind::Wq;
     let entry = header::LEN + LLAMA.index_of(kind, 0) * Tensor::ENTRY;
     let refused = Err(FormatError::BadTensor { kind, layer: 0, field: "layout" });
-    for (dtype, layout) in [(3, 0), (3, 1), (3, 2), (1, 3), (1, 4)] {
+    for (dtype, layout) in [(3, 0), (3, 1), (3, 2), (3, 4), (1, 3), (1, 5)] {
         assert_eq!(spoiled(entry + 2, &[dtype, layout]), refused, "type {dtype}, layout {layout}");
     }
 }

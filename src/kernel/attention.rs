@@ -8,7 +8,7 @@ use crate::kernel::{matvec_strided, rows};
 use crate::shift::{ceil_log2, keep_rolled, round_shift};
 
 /// The table of powers has 2^10 entries to the octave, which is the most fraction bits that scores may have.
-const FRACTION: u32 = 10;
+pub(super) const FRACTION: u32 = 10;
 
 /// The bits that a dot product loses where a head is longer than 16: 5 bits of the key's mantissa must fit beside it.
 pub const fn narrowing(head_dim: usize) -> u32 {
@@ -175,7 +175,7 @@ pub fn softmax_pair(
 
 /// Brings the scores of some queries to ten fraction bits, less what the largest ones have.
 #[cold]
-fn widen<const QUERIES: usize>(scores: &mut [i32], tops: &mut [i32; QUERIES], fraction: u32) {
+pub(super) fn widen<const QUERIES: usize>(scores: &mut [i32], tops: &mut [i32; QUERIES], fraction: u32) {
     for scores in scores.as_chunks_mut::<QUERIES>().0 {
         for (score, top) in scores.iter_mut().zip(*tops) {
             let distance = (top.wrapping_sub(*score) as u32).min((32 << (fraction & 15)) - 1);

@@ -6,6 +6,8 @@ use super::armv7m;
 use super::dsp;
 #[cfg(thumbformer_kernel = "armv6m")]
 use super::int4_armv6m;
+#[cfg(thumbformer_kernel = "riscv")]
+use super::riscv;
 use super::{
     int4::{self, Nibbles, operand_len},
     reference,
@@ -29,6 +31,8 @@ const KERNELS: &[Kernel] = &[
     Kernel { name: "armv7m int4", prepare: armv7m::int4::prepare, product: armv7m::int4::product },
     #[cfg(thumbformer_kernel = "dsp")]
     Kernel { name: "armv7em-dsp int4", prepare: dsp::int4::prepare, product: dsp::int4::product },
+    #[cfg(thumbformer_kernel = "riscv")]
+    Kernel { name: "rv32m int4", prepare: riscv::int4::prepare, product: riscv::int4::product },
 ];
 
 const MAX_COLUMNS: usize = 1024;

@@ -51,14 +51,25 @@ mod reference;
 #[allow(unsafe_code)]
 mod riscv;
 mod rows;
-#[cfg(any(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")), test, feature = "selftest"))]
+#[cfg(any(
+    thumbformer_kernel = "armv6m",
+    thumbformer_kernel = "armv7m",
+    thumbformer_kernel = "dsp",
+    thumbformer_kernel = "portable",
+    all(not(thumbformer_kernel = "riscv"), any(test, feature = "selftest"))
+))]
 mod sparse;
-#[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
+#[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m"))]
 mod sparse_bytes;
-#[cfg(any(test, feature = "selftest"))]
+// Lists of tall tiles have a suite of their own.
+#[cfg(all(not(thumbformer_kernel = "riscv"), any(test, feature = "selftest")))]
 mod sparse_suite;
 #[cfg(any(test, feature = "selftest"))]
 mod suite;
+#[cfg_attr(all(thumbformer_kernel = "riscv", not(test)), allow(dead_code))]
+mod tall;
+#[cfg(any(test, feature = "selftest"))]
+mod tall_suite;
 #[cfg(any(test, feature = "selftest"))]
 mod tile_suite;
 #[cfg(any(thumbformer_kernel = "vector", test, feature = "selftest"))]
@@ -103,11 +114,19 @@ use dsp::int4 as nibbles;
 #[cfg(not(any(
     thumbformer_kernel = "armv6m",
     thumbformer_kernel = "armv7m",
-    thumbformer_kernel = "dsp"
+    thumbformer_kernel = "dsp",
+    thumbformer_kernel = "riscv"
 )))]
 use int4 as nibbles;
 #[cfg(thumbformer_kernel = "armv6m")]
 use int4_armv6m as nibbles;
+#[cfg(thumbformer_kernel = "riscv")]
+use riscv::int4 as nibbles;
+
+#[cfg(thumbformer_kernel = "riscv")]
+use riscv::tall as tall_tiles;
+#[cfg(not(thumbformer_kernel = "riscv"))]
+use tall as tall_tiles;
 
 #[cfg(feature = "selftest")]
 pub use suite::Failure;
@@ -128,7 +147,9 @@ pub const NAME: &str = chosen::NAME;
 /// Runs the suite on every kernel that this target can run; returns the number of products compared.
 #[cfg(feature = "selftest")]
 pub fn selftest() -> Result<u32, Failure> {
-    let products = suite::selftest()? + products_suite::run()? + sparse_suite::run()?;
+    let products = suite::selftest()? + products_suite::run()?;
+    #[cfg(not(thumbformer_kernel = "riscv"))]
+    let products = products + sparse_suite::run()?;
     let compared = products + attention_suite::run()? + pass_suite::run()?;
     #[cfg(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
     let compared = compared + chosen::check()?;

@@ -2,11 +2,19 @@
 //! in [`super`].
 
 use super::Nibbles;
-#[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")))]
+#[cfg(not(any(
+    thumbformer_kernel = "mve",
+    thumbformer_kernel = "riscv",
+    thumbformer_kernel = "vector"
+)))]
 use super::chosen;
-#[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")))]
+#[cfg(not(any(
+    thumbformer_kernel = "mve",
+    thumbformer_kernel = "riscv",
+    thumbformer_kernel = "vector"
+)))]
 use super::sparse;
-use super::{bytes, halves, nibbles, row_matrix, scale};
+use super::{bytes, halves, nibbles, row_matrix, scale, tall_tiles};
 use crate::format::InputWidth;
 use crate::vector::next;
 
@@ -21,6 +29,8 @@ pub enum Weights<'m> {
     Halves(&'m [u32]),
     /// [`Layout::Nibbles`](crate::format::Layout::Nibbles).
     Nibbles(Nibbles<'m>),
+    /// [`Layout::Tall`](crate::format::Layout::Tall).
+    Tall(&'m [u32]),
 }
 
 /// A vector in the form that the kernel for its matrices wants.
@@ -41,6 +51,8 @@ enum Form {
     Usual,
     /// What [`prepare_sparse`] has left.
     Sparse,
+    /// What [`tall_tiles::prepare`] has left.
+    Tall,
 }
 
 /// Words that [`prepare`] may need for a vector, whatever the layout.
@@ -73,6 +85,13 @@ fn prepare<'a>(
         chosen::prepare_scaled(vector, factor, operand);
         return Input { vector, operand, width, form: Form::Usual };
     }
+    if let Weights::Tall(_) = weights {
+        let form = match tall_tiles::prepare(vector, width, factor, operand) {
+            Some(_) => Form::Tall,
+            None => Form::Usual,
+        };
+        return Input { vector, operand, width, form };
+    }
     if let Some(factor) = factor {
         scale(vector, factor);
     }
@@ -81,6 +100,7 @@ fn prepare<'a>(
         Weights::Bytes(_) => bytes::prepare(vector, width, operand),
         Weights::Halves(_) => halves::prepare(vector, width, operand),
         Weights::Nibbles(_) => nibbles::prepare(vector, width, operand),
+        Weights::Tall(_) => {}
     }
     Input { vector, operand, width, form: Form::Usual }
 }
@@ -95,7 +115,11 @@ fn prepare_sparse<'a>(
     vector: &'a mut [i16],
     operand: &'a mut [u32],
 ) -> Input<'a> {
-    #[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")))]
+    #[cfg(not(any(
+        thumbformer_kernel = "mve",
+        thumbformer_kernel = "riscv",
+        thumbformer_kernel = "vector"
+    )))]
     if let Some(_own) = own(weights) {
         if let Some(factor) = factor {
             scale(vector, factor);
@@ -123,7 +147,7 @@ fn prepare_apart<'a>(
 }
 
 /// The weights of a layout whose kernel can pass over columns.
-#[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")))]
+#[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "riscv", thumbformer_kernel = "vector")))]
 fn own<'m>(weights: &Weights<'m>) -> Option<Own<'m>> {
     match *weights {
         #[cfg(thumbformer_kernel = "portable")]
@@ -137,13 +161,17 @@ fn own<'m>(weights: &Weights<'m>) -> Option<Own<'m>> {
 }
 #[cfg(thumbformer_kernel = "portable")]
 type Own<'m> = &'m [i8];
-#[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "portable", thumbformer_kernel = "vector")))]
+#[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp"))]
 type Own<'m> = &'m [u32];
 
 /// [`product`] with what [`prepare_sparse`] has left.
 #[inline(never)]
 fn product_sparse(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
-    #[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector")))]
+    #[cfg(not(any(
+        thumbformer_kernel = "mve",
+        thumbformer_kernel = "riscv",
+        thumbformer_kernel = "vector"
+    )))]
     if let (Some(own), Some(list)) = (own(weights), sparse::List::read(x.operand, x.vector.len())) {
         return chosen::sparse::product(own, x.vector.len(), list, x.width, y);
     }
@@ -176,7 +204,28 @@ fn product_dense(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
             nibbles::product(weights, columns, x.operand, x.width, y);
             0
         }
+        Weights::Tall(tiles) => {
+            if x.form == Form::Tall {
+                tall_tiles::product(tiles, &tall_operand(x), y);
+            }
+            0
+        }
     }
+}
+
+/// The operand of a vector for tall tiles.
+#[cfg(thumbformer_kernel = "riscv")]
+#[allow(unsafe_code)]
+fn tall_operand<'a>(x: &Input<'a>) -> tall_tiles::Operand<'a> {
+    // SAFETY: an input has this form only where `prepare` of tall tiles has left its operand for this width and as many
+    // columns. Whoever made the input has the operand borrowed since then.
+    unsafe { tall_tiles::Operand::prepared(x.vector.len(), x.width, x.operand) }
+}
+
+/// The operand of a vector for tall tiles.
+#[cfg(not(thumbformer_kernel = "riscv"))]
+fn tall_operand<'a>(x: &Input<'a>) -> tall_tiles::Operand<'a> {
+    tall_tiles::Operand::prepared(x.vector.len(), x.operand)
 }
 
 /// The vectors of some positions in the form that the kernel for their matrices wants.

@@ -8,9 +8,10 @@ use core::arch::naked_asm;
 #[cfg(feature = "selftest")]
 pub use super::offset_bytes::operand_len;
 pub use super::offset_bytes::prepare;
-pub use pair::product_pair;
+pub use pair::{product_pair, scores::scores_pair};
+pub use softmax::softmax_pair;
 
-pub use super::attention::{arrange_pair, scores, scores_pair, softmax, softmax_pair};
+pub use super::attention::{arrange_pair, scores, softmax};
 pub use super::passes::{
     activate_gated, add, magnitude, multiply, peak, rescale, rotate, round, scale, squares, store,
 };
@@ -19,7 +20,7 @@ pub use super::passes::{
 pub const NAME: &str = "rv32m";
 
 /// The layout that is fastest with these kernels.
-pub const LAYOUT: Layout = Layout::Bytes;
+pub const LAYOUT: Layout = Layout::Tall;
 /// Whether two query heads that share keys and values are faster together.
 pub const PAIRS: bool = true;
 
@@ -79,7 +80,10 @@ macro_rules! arch {
     };
 }
 
+pub mod int4;
 mod pair;
+mod softmax;
+pub mod tall;
 
 /// One instruction for each of four registers or pairs of them.
 #[rustfmt::skip]
@@ -142,8 +146,6 @@ macro_rules! block16 {
         )
     };
 }
-
-pub mod sparse;
 
 /// Two blocks' tiles.
 #[rustfmt::skip]

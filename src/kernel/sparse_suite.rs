@@ -44,6 +44,7 @@ const KERNELS: [Kernel; 2] = [
                 Layout::Rows | Layout::Nibbles => Weights::Rows(bytes(words)),
                 Layout::Bytes => Weights::Bytes(words),
                 Layout::Halves => Weights::Halves(words),
+                Layout::Tall => Weights::Tall(words),
             };
             let inputs = Inputs::new(&weights, (width, true), x.len(), 1, (x, operand), |_, _| None);
             products(&weights, &inputs, y.len(), y)
@@ -139,6 +140,7 @@ impl Bench {
                     }
                     (true, Layout::Bytes) => reference::tile_product(Tiling::Bytes, words, x, row),
                     (true, Layout::Halves) => reference::tile_product(Tiling::Halves, words, x, row),
+                    (true, Layout::Tall) => reference::tall_product(words, x, row),
                 };
                 let shift = if row < whole { shift } else { 0 };
                 kernel.same(rows, columns, row, expected << shift, found)?;

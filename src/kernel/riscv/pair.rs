@@ -91,6 +91,20 @@ macro_rules! loads8 {
     };
 }
 
+/// A row's eight products, the sums in a7 and t0.
+macro_rules! set8 {
+    () => {
+        concat!(first!("0", "s0", "s8"), rest8!())
+    };
+}
+macro_rules! add8 {
+    () => {
+        concat!(old!(), more!("0", "s0", "s8"), rest8!())
+    };
+}
+
+pub mod scores;
+
 /// A function for `$columns` columns, `times` over: `$load` brings their inputs, `$row` makes a row's sums.
 macro_rules! product {
     ($name:ident, $columns:literal, $load:expr, $row:expr) => {
@@ -166,6 +180,6 @@ macro_rules! product {
     };
 }
 
-product!(set8, "8", loads8!(), concat!(first!("0", "s0", "s8"), rest8!()));
-product!(add8, "8", loads8!(), concat!(old!(), more!("0", "s0", "s8"), rest8!()));
+product!(set8, "8", loads8!(), set8!());
+product!(add8, "8", loads8!(), add8!());
 product!(add4, "4", loads4!(), concat!(old!(), more!("0", "s0", "s8"), rest4!()));

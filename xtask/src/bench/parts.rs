@@ -8,7 +8,7 @@ pub const PARTS: [&str; 8] =
 pub const OTHER: &str = "other";
 
 /// A piece of a function's path, and its part. The first that matches counts.
-const TABLE: [(&str, &str); 52] = [
+const TABLE: &[(&str, &str)] = &[
     // Attention's own kernels, and what prepares and stores its vectors.
     ("thumbformer::kernel::attention", "attention"),
     ("thumbformer::kernel::dsp::pair", "attention"),
@@ -22,7 +22,8 @@ const TABLE: [(&str, &str); 52] = [
     ("thumbformer::cache", "attention"),
     // The order and the width in which a matrix reads its vector.
     ("thumbformer::linear::Linear::inputs", "quantize"),
-    ("thumbformer::kernel::Inputs", "quantize"),
+    ("thumbformer::kernel::product::Inputs", "quantize"),
+    ("thumbformer::kernel::product::prepare", "quantize"),
     ("together::gathered", "matvec"),
     ("together::gather", "quantize"),
     ("rows::prepare", "quantize"),
@@ -35,14 +36,15 @@ const TABLE: [(&str, &str); 52] = [
     ("sparse::prepare", "quantize"),
     ("kernel::sparse::list", "quantize"),
     ("thumbformer::kernel::sparse_bytes", "quantize"),
-    ("thumbformer::kernel::prepare", "quantize"),
+    ("tall::prepare", "quantize"),
+    ("tall::list::", "quantize"),
+    ("int4::prepare", "quantize"),
     ("::arrange", "quantize"),
     ("passes::magnitude", "quantize"),
     ("passes::round", "quantize"),
     ("passes::peak", "quantize"),
     ("passes::scale", "quantize"),
     ("thumbformer::vector", "quantize"),
-    ("int4::prepare", "quantize"),
     ("int4_armv6m::prepare", "quantize"),
     ("int4::spread", "quantize"),
     // Matrices in tiles.
@@ -53,6 +55,8 @@ const TABLE: [(&str, &str); 52] = [
     ("thumbformer::kernel::portable_tiles", "matvec"),
     ("thumbformer::kernel::product", "matvec"),
     ("sparse::", "matvec"),
+    ("thumbformer::kernel::riscv::tall", "matvec"),
+    ("thumbformer::kernel::tall", "matvec"),
     ("::tiles", "matvec"),
     ("thumbformer::linear", "matvec"),
     ("::rescale", "rescale"),
