@@ -102,7 +102,7 @@ impl Shared<'_> {
         let (scores, weights) = (part(scratch.scores, align(len)), part(scratch.weights, align(len)));
         let base = values.exponent + 6 + long;
         let sum = kernel::softmax(&EXP2_1024, scores, top, units.fraction, values.scales, base, weights);
-        kernel::matvec_strided(values.elements, align(seq_len), weights, out);
+        kernel::weighted_sum(values.elements, align(seq_len), weights, out);
         divide(out, sum, values.exponent, long)
     }
 

@@ -1,7 +1,8 @@
 //! The KV cache: int8 keys and values with a one-byte scale per position and head.
 //!
 //! Keys lie as rows, a position each, for the dot products with a query; values lie transposed, a row for each channel,
-//! for the sum over positions: both are matrix-vector products with contiguous rows.
+//! for the sum over positions: both are matrix-vector products with contiguous rows. Where a core sums all channels at
+//! once, values lie as keys do, in the same memory. What is stored is for the core's kernels only: they may add an offset.
 
 use crate::format::align;
 use crate::kernel;
@@ -63,7 +64,7 @@ impl KvCache<'_> {
             elements: part(self.values, layer, heads * align(seq_len) * head_dim),
             scales: part(self.value_scales, layer, heads * seq_len),
             largest: part(self.largest_values, layer, heads),
-            transposed: true,
+            transposed: kernel::VALUES_TRANSPOSED,
             seq_len,
             head_dim,
         };

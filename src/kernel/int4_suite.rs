@@ -1,9 +1,9 @@
 //! The suite's part for int4 matrices: every shape and every extreme against the oracle.
 
+#[cfg(thumbformer_kernel = "armv6m")]
+use super::armv6m;
 #[cfg(thumbformer_kernel = "dsp")]
 use super::dsp;
-#[cfg(thumbformer_kernel = "armv6m")]
-use super::int4_armv6m;
 use super::{
     int4::{self, Nibbles, operand_len},
     reference,
@@ -22,7 +22,7 @@ struct Kernel {
 const KERNELS: &[Kernel] = &[
     Kernel { name: int4::NAME, prepare: int4::prepare, product: int4::product },
     #[cfg(thumbformer_kernel = "armv6m")]
-    Kernel { name: "armv6m int4", prepare: int4_armv6m::prepare, product: int4_armv6m::product },
+    Kernel { name: "armv6m int4", prepare: armv6m::int4::prepare, product: armv6m::int4::product },
     #[cfg(thumbformer_kernel = "dsp")]
     Kernel { name: "armv7em-dsp int4", prepare: dsp::int4::prepare, product: dsp::int4::product },
 ];

@@ -23,9 +23,6 @@ mod columns;
 #[allow(unsafe_code)]
 mod dsp;
 mod int4;
-#[cfg(thumbformer_kernel = "armv6m")]
-#[allow(unsafe_code)]
-mod int4_armv6m;
 #[cfg(any(test, feature = "selftest"))]
 mod int4_suite;
 #[cfg(thumbformer_kernel = "mve")]
@@ -86,18 +83,22 @@ use portable_tiles::halves;
 #[cfg(not(thumbformer_kernel = "mve"))]
 use rows as row_matrix;
 
+#[cfg(thumbformer_kernel = "armv6m")]
+use armv6m::int4 as nibbles;
 #[cfg(thumbformer_kernel = "dsp")]
 use dsp::int4 as nibbles;
 #[cfg(not(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "dsp")))]
 use int4 as nibbles;
-#[cfg(thumbformer_kernel = "armv6m")]
-use int4_armv6m as nibbles;
 
 use crate::format::InputWidth;
 #[cfg(feature = "selftest")]
 pub use suite::Failure;
 
 pub use attention::narrowing;
+#[cfg(not(thumbformer_kernel = "armv6m"))]
+pub use attention::{CACHE_OFFSET, VALUES_TRANSPOSED, weighted_sum};
+#[cfg(thumbformer_kernel = "armv6m")]
+pub use chosen::{CACHE_OFFSET, VALUES_TRANSPOSED, weighted_sum};
 pub use chosen::{
     LAYOUT, PAIRS, activate_gated, add, arrange_pair, magnitude, multiply, peak, product_pair, rescale,
     rotate, round, scale, scores, scores_pair, softmax, softmax_pair, squares, store,

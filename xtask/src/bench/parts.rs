@@ -8,9 +8,11 @@ pub const PARTS: [&str; 8] =
 pub const OTHER: &str = "other";
 
 /// A piece of a function's path, and its part. The first that matches counts.
-const TABLE: [(&str, &str); 48] = [
+const TABLE: [(&str, &str); 51] = [
     // Attention's own kernels, and what prepares and stores its vectors.
     ("thumbformer::kernel::attention", "attention"),
+    ("thumbformer::kernel::armv6m::attention", "attention"),
+    ("thumbformer::kernel::armv6m::softmax", "attention"),
     ("thumbformer::kernel::dsp::pair", "attention"),
     ("thumbformer::kernel::dsp::scores", "attention"),
     ("thumbformer::kernel::dsp::softmax", "attention"),
@@ -37,6 +39,7 @@ const TABLE: [(&str, &str); 48] = [
     ("passes::scale", "quantize"),
     ("thumbformer::vector", "quantize"),
     // Matrices in tiles.
+    ("thumbformer::kernel::armv6m::int4", "matvec"),
     ("thumbformer::kernel::dsp::tiles", "matvec"),
     ("thumbformer::kernel::offset_bytes", "matvec"),
     ("thumbformer::kernel::portable_tiles", "matvec"),
