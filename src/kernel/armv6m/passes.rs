@@ -9,31 +9,39 @@ use core::arch::naked_asm;
 /// See [`passes::rescale`].
 pub fn rescale(y: &mut [i32], scales: &[i16], up: u32, scale: i16, right: i32) -> u32 {
     let len = y.len().min(scales.len());
-    if len == 0 || !matches!(right, 1..=31) || !matches!(up, 0 | 8) {
+    if len == 0 || !matches!(up, 0 | 8) {
         return passes::rescale(y, scales, up, scale, right);
     }
     let skip = len.wrapping_neg() & 3;
     let y = y.as_mut_ptr();
-    let pass = Rescale { scale: i32::from(scale), right, end: y.wrapping_add(len), skip };
+    let pass =
+        Rescale { scale: i32::from(scale), shift: right.unsigned_abs() & 31, end: y.wrapping_add(len), skip };
     let (y, scales) = (y.wrapping_sub(skip), scales.as_ptr().wrapping_sub(skip));
     // SAFETY: there are so many elements and scales, more than none; the first round begins where they do.
-    unsafe { if up == 0 { rescale_up_0(y, scales, &pass) } else { rescale_up_8(y, scales, &pass) } }
+    unsafe {
+        match (up, right > 0) {
+            (0, true) => rescale_up_0_right(y, scales, &pass),
+            (0, false) => rescale_up_0_left(y, scales, &pass),
+            (_, true) => rescale_up_8_right(y, scales, &pass),
+            (_, false) => rescale_up_8_left(y, scales, &pass),
+        }
+    }
 }
 
 /// What the loops of [`rescale()`] keep in registers.
 #[repr(C)]
 struct Rescale {
     scale: i32,
-    right: i32,
+    shift: u32,
     end: *mut i32,
     /// Elements that the first round leaves out.
     skip: usize,
 }
 
-/// An element at `$at`, its row's scale at `$scale`: 44 bytes of code. The halves of the number, already shifted up, are
-/// all but the `$low` bits that `$extend` takes, and these.
+/// An element at `$at`, its row's scale at `$scale`: 38 bytes of code, and those of `$shift`. The halves of the number,
+/// already shifted up, are all but the `$low` bits that `$extend` takes, and these.
 macro_rules! element {
-    ($at:literal, $scale:literal, $extend:literal, $low:literal) => {
+    ($at:literal, $scale:literal, $extend:literal, $low:literal, $shift:literal) => {
         concat!(
             "ldr r4, [r0, #",
             $at,
@@ -47,16 +55,17 @@ macro_rules! element {
             $low,
             "\n adds r4, r4, r5\n",
             "asrs r5, r4, #16\n uxth r4, r4\n muls r5, r2, r5\n muls r4, r2, r4\n asrs r4, r4, #16\n adds r4, r4, r5\n",
-            "asrs r4, r3\n movs r5, #0\n adcs r4, r5\n str r4, [r0, #",
+            $shift,
+            "\n str r4, [r0, #",
             $at,
             "]\n asrs r5, r4, #31\n eors r4, r5\n orrs r7, r4\n",
         )
     };
 }
 
-/// Defines the loop for numbers that are shifted up by 16 - `$low`.
+/// Defines the loop for numbers that are shifted up by 16 - `$low`, with an element of `$size` bytes of code.
 macro_rules! rescale {
-    ($name:ident, $extend:literal, $low:literal) => {
+    ($name:ident, $extend:literal, $low:literal, $shift:literal, $size:literal) => {
         /// # Safety
         /// `y` and `scales` point to `pass.skip` before elements, up to `pass.end`, and as many scales, in whole
         /// groups of four, more than none.
@@ -70,16 +79,16 @@ macro_rules! rescale {
                 "mov r12, r5",
                 "mov r2, r3",
                 "mov r3, r4",
-                "movs r7, #44",
+                concat!("movs r7, #", $size),
                 "muls r6, r7, r6",
                 "movs r7, #0",
                 "add pc, r6",
                 "nop",
                 "2:",
-                element!("0", "0", $extend, $low),
-                element!("4", "2", $extend, $low),
-                element!("8", "4", $extend, $low),
-                element!("12", "6", $extend, $low),
+                element!("0", "0", $extend, $low, $shift),
+                element!("4", "2", $extend, $low, $shift),
+                element!("8", "4", $extend, $low, $shift),
+                element!("12", "6", $extend, $low, $shift),
                 "adds r0, #16",
                 "adds r1, #8",
                 "cmp r0, r12",
@@ -91,8 +100,10 @@ macro_rules! rescale {
     };
 }
 
-rescale!(rescale_up_0, "uxth", "16");
-rescale!(rescale_up_8, "uxtb", "8");
+rescale!(rescale_up_0_right, "uxth", "16", "asrs r4, r3\n movs r5, #0\n adcs r4, r5", "44");
+rescale!(rescale_up_0_left, "uxth", "16", "lsls r4, r3", "40");
+rescale!(rescale_up_8_right, "uxtb", "8", "asrs r4, r3\n movs r5, #0\n adcs r4, r5", "44");
+rescale!(rescale_up_8_left, "uxtb", "8", "lsls r4, r3", "40");
 
 /// See [`passes::activate_gated`].
 pub fn activate_gated(values: &mut [i32], ups: &[i32], gate: &Gate<'_>) -> u32 {
