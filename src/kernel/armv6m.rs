@@ -11,20 +11,21 @@ mod passes;
 mod softmax;
 mod strided;
 mod tiles;
+mod vectors;
 
 use crate::format::Layout;
 
 #[cfg(feature = "selftest")]
 pub use super::offset_bytes::operand_len;
-pub use super::offset_bytes::prepare;
-pub use attention::{scores, store, weighted_sum};
+pub use attention::{scores, weighted_sum};
 pub use passes::{activate_gated, rescale};
 pub use softmax::softmax;
 pub use strided::matvec_strided;
 pub use tiles::tiles;
+pub use vectors::{multiply, peak, prepare, round, scale, store};
 
 pub use super::attention::{arrange_pair, product_pair, scores_pair, softmax_pair};
-pub use super::passes::{add, magnitude, multiply, peak, rotate, round, scale, squares};
+pub use super::passes::{add, magnitude, rotate, squares};
 
 /// The kernels' name.
 pub const NAME: &str = "armv6m";

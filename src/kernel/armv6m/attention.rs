@@ -1,10 +1,10 @@
-//! The products of attention, over a cache of elements + 128, and what fills it.
+//! The products of attention, over a cache of elements + 128.
 //!
 //! A loaded byte, its product and its addition are three instructions. What the offset adds is 128 times the sum of the
 //! queries or weights, and is taken off once.
 
 use super::softmax::to_base_two;
-use crate::kernel::{narrowing, passes, rows};
+use crate::kernel::{narrowing, rows};
 use core::arch::naked_asm;
 
 const OFFSET: i32 = super::CACHE_OFFSET as i32;
@@ -321,11 +321,3 @@ sum!(
     "54",
     concat!("mov r4, r8\n mov r5, r9\n mov r6, r10\n mov r7, r11\n", store_sums!())
 );
-
-/// See [`passes::store`](crate::kernel::passes::store); the elements get their offset.
-pub fn store(values: &[i16], factor: i32, shift: u32, elements: &mut [i8], stride: usize) {
-    passes::store(values, factor, shift, elements, stride);
-    for element in elements.iter_mut().step_by(stride.max(1)).take(values.len()) {
-        *element = (*element as u8 ^ super::CACHE_OFFSET) as i8;
-    }
-}
