@@ -4,6 +4,7 @@
 //! sum of powers of two and needs no multiplication by a constant here.
 
 use crate::cache::{Cache, Head};
+use crate::chunks::chunks_mut;
 use crate::fixed::EXP2_1024;
 use crate::format::align;
 use crate::kernel;
@@ -14,7 +15,7 @@ use crate::vector::{BITS, block_shift};
 /// cosine and sine of each pair in Q14; none where positions are learned.
 pub fn rotate(x: &mut [i16], turns: &[i16]) {
     if !turns.is_empty() {
-        for head in x.chunks_exact_mut(turns.len()) {
+        for head in chunks_mut(x, turns.len()) {
             kernel::rotate(head, turns);
         }
     }
@@ -63,19 +64,19 @@ pub fn attend(
     let n_heads = queries.len() / head_dim;
     let n_kv_heads = keys.scales.len() / seq_len.max(1);
     let group = (n_heads / n_kv_heads.max(1)).max(1);
-    let queries = queries.chunks_exact_mut(group * head_dim).zip(out.chunks_exact_mut(group * head_dim));
+    let queries = chunks_mut(queries, group * head_dim).zip(chunks_mut(out, group * head_dim));
     let shared = keys.heads(position).zip(values.heads(position));
     for ((queries, out), (keys, values)) in queries.zip(shared) {
         let units = Units::new(head_dim, 2 * frac - unit, keys.exponent);
         let shared = Shared { keys, values, units, head_dim, seq_len };
-        for (queries, out) in queries.chunks_mut(2 * head_dim).zip(out.chunks_mut(2 * head_dim)) {
-            if kernel::PAIRS && queries.len() == 2 * head_dim {
-                size |= shared.attend_pair(queries, &mut scratch, out);
-            } else {
-                for (query, out) in queries.chunks_exact_mut(head_dim).zip(out.chunks_exact_mut(head_dim)) {
-                    size |= shared.attend(query, &mut scratch, out);
-                }
-            }
+        let paired = if kernel::PAIRS { group / HEADS * HEADS * head_dim } else { 0 };
+        let ((pairs, singles), (pairs_out, out)) = (split(queries, paired), split(out, paired));
+        let of_pairs = chunks_mut(pairs, HEADS * head_dim).zip(chunks_mut(pairs_out, HEADS * head_dim));
+        for (queries, out) in of_pairs {
+            size |= shared.attend_pair(queries, &mut scratch, out);
+        }
+        for (query, out) in chunks_mut(singles, head_dim).zip(chunks_mut(out, head_dim)) {
+            size |= shared.attend(query, &mut scratch, out);
         }
     }
     size
@@ -102,7 +103,7 @@ impl Shared<'_> {
         let (scores, weights) = (part(scratch.scores, align(len)), part(scratch.weights, align(len)));
         let base = values.exponent + 6 + long;
         let sum = kernel::softmax(&EXP2_1024, scores, top, units.fraction, values.scales, base, weights);
-        kernel::matvec_strided(values.elements, align(seq_len), weights, out);
+        kernel::weighted_sum(values.elements, align(seq_len), weights, out);
         divide(out, sum, values.exponent, long)
     }
 
@@ -209,6 +210,11 @@ pub fn divide_pair(totals: &[i32], sums: [u32; 2], exponent: u32, long: u32, out
         }
     }
     size
+}
+
+/// The first `n` elements and the rest.
+fn split<T>(all: &mut [T], n: usize) -> (&mut [T], &mut [T]) {
+    all.split_at_mut_checked(n).unwrap_or_default()
 }
 
 /// The first `n` elements of a region, which the workspace plan makes long enough.

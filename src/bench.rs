@@ -249,7 +249,7 @@ impl Memory {
         let out = sums.chunks_exact_mut(head_dim);
         meter.measure(Step::Sum, || {
             for ((weights, out), &total) in weights.zip(out).zip(&totals) {
-                kernel::matvec_strided(values, STRIDE, weights, out);
+                kernel::weighted_sum(values, STRIDE, weights, out);
                 divide(out, total, EXPONENT, 0);
             }
         });

@@ -1,8 +1,10 @@
 //! The KV cache: int8 keys and values with a one-byte scale per position and head.
 //!
 //! Keys lie as rows, a position each, for the dot products with a query; values lie transposed, a row for each channel,
-//! for the sum over positions: both are matrix-vector products with contiguous rows.
+//! for the sum over positions: both are matrix-vector products with contiguous rows. Where a core sums all channels at
+//! once, values lie as keys do, in the same memory. What is stored is for the core's kernels only: they may add an offset.
 
+use crate::chunks::{chunks, chunks_mut};
 use crate::format::align;
 use crate::kernel;
 use crate::shift::{bits, keep_rolled};
@@ -67,7 +69,7 @@ impl KvCache<'_> {
             scales: part(self.value_scales, layer, heads * seq_len),
             largest: part(self.largest_values, layer, heads),
             finished,
-            transposed: true,
+            transposed: kernel::VALUES_TRANSPOSED,
             seq_len,
             head_dim,
         };
@@ -77,8 +79,8 @@ impl KvCache<'_> {
     /// So many tokens from this position on are finished: their scales count from now on.
     pub fn finish(&mut self, position: usize, count: usize) {
         let seq_len = self.seq_len.max(1);
-        let keys = self.largest_keys.iter_mut().zip(self.key_scales.chunks_exact(seq_len));
-        let values = self.largest_values.iter_mut().zip(self.value_scales.chunks_exact(seq_len));
+        let keys = self.largest_keys.iter_mut().zip(chunks(self.key_scales, seq_len));
+        let values = self.largest_values.iter_mut().zip(chunks(self.value_scales, seq_len));
         for (largest, scales) in keys.chain(values) {
             *largest = largest_with(*largest, position, scales.get(position..position + count));
         }
@@ -101,7 +103,7 @@ fn largest_with(largest: u8, finished: usize, newer: Option<&[u8]>) -> u8 {
 
 /// The part of a block.
 fn part<T>(all: &mut [T], layer: usize, len: usize) -> &mut [T] {
-    all.chunks_exact_mut(len.max(1)).nth(layer).unwrap_or_default()
+    all.get_mut(layer * len..(layer + 1) * len).unwrap_or_default()
 }
 
 /// The step between two int8 values as `mantissa * 2^exponent` in units of the residual stream's last bit:
@@ -137,8 +139,8 @@ impl Cache<'_> {
         let head_dim = self.head_dim.max(1);
         let (stride, head_len) = self.strides();
         let (first, step) = if self.transposed { (position, stride) } else { (position * stride, 1) };
-        let heads = self.elements.chunks_exact_mut(head_len.max(1)).zip(values.chunks_exact(head_dim));
-        for ((elements, values), scales) in heads.zip(self.scales.chunks_exact_mut(self.seq_len.max(1))) {
+        let heads = chunks_mut(self.elements, head_len).zip(chunks(values, head_dim));
+        for ((elements, values), scales) in heads.zip(chunks_mut(self.scales, self.seq_len)) {
             let Some(scale) = scales.get_mut(position) else {
                 return;
             };
@@ -152,8 +154,8 @@ impl Cache<'_> {
     pub fn heads(&self, position: usize) -> impl Iterator<Item = Head<'_>> {
         let (_, head_len) = self.strides();
         let len = if self.transposed { head_len } else { (position + 1) * self.head_dim };
-        let elements = self.elements.chunks_exact(head_len.max(1));
-        let scales = self.scales.chunks_exact(self.seq_len.max(1));
+        let elements = chunks(self.elements, head_len);
+        let scales = chunks(self.scales, self.seq_len);
         elements.zip(scales).zip(self.largest).map(move |((elements, scales), &largest)| {
             let scales = scales.get(..=position).unwrap_or_default();
             let largest = largest_with(largest, self.finished, scales.get(self.finished..));

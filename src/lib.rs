@@ -65,6 +65,7 @@ mod attention;
 pub mod bench;
 mod block;
 mod cache;
+mod chunks;
 mod digest;
 pub mod error;
 pub mod fixed;

@@ -1,19 +1,32 @@
 //! Kernels for Armv6-M: Cortex-M0 and M0+.
+//!
+//! Only the registers up to r7 multiply, and only some instructions reach the others; nothing shifts and adds at once, and
+//! most instructions set the flags. A shift to the right leaves in the carry the last bit that it cut off, so that ADCS
+//! with a zero rounds half up. Loops of four elements a round enter the first one in the middle, where fewer are left over;
+//! pointers that move once a round are moved back before by what this skips.
 
+mod attention;
+pub mod int4;
+mod passes;
+mod softmax;
 pub mod sparse;
+mod strided;
+mod tiles;
+mod vectors;
 
-use super::columns::Columns;
-use super::offset_bytes::{Blocks, in_blocks};
-use crate::format::{InputWidth, Layout};
-use core::arch::naked_asm;
+use crate::format::Layout;
 
-pub use super::attention::{arrange_pair, product_pair, scores, scores_pair, softmax, softmax_pair};
 #[cfg(feature = "selftest")]
 pub use super::offset_bytes::operand_len;
-pub use super::offset_bytes::prepare;
-pub use super::passes::{
-    activate_gated, add, magnitude, multiply, peak, rescale, rotate, round, scale, squares, store,
-};
+pub use attention::{scores, weighted_sum};
+pub use passes::{activate_gated, rescale};
+pub use softmax::softmax;
+pub use strided::matvec_strided;
+pub use tiles::tiles;
+pub use vectors::{multiply, peak, prepare, round, scale, store};
+
+pub use super::attention::{arrange_pair, product_pair, scores_pair, softmax_pair};
+pub use super::passes::{add, magnitude, rotate, squares};
 
 /// The kernels' name.
 pub const NAME: &str = "armv6m";
@@ -22,260 +35,10 @@ pub const NAME: &str = "armv6m";
 pub const LAYOUT: Layout = Layout::Bytes;
 /// Whether two query heads that share keys and values are faster together.
 pub const PAIRS: bool = false;
+/// LDRB takes an offset, LDRSB none: the cache holds elements + 128.
+pub const CACHE_OFFSET: u8 = 128;
+/// The sums of all channels fit the registers, so that a weight is loaded once.
+pub const VALUES_TRANSPOSED: bool = false;
 
 /// The kernels read the natural order.
 pub fn arrange(_x: &mut [i16]) {}
-
-/// See [`super::product`].
-pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) -> u32 {
-    in_blocks(tiles, columns, operand, y, |Blocks { tiles, operand, groups, sums }| {
-        let (tiles, operand, y, blocks) = (tiles.as_ptr(), operand.as_ptr(), sums.as_mut_ptr(), sums.len());
-        // SAFETY: Blocks' lengths are what the two want. This target executes their instructions.
-        unsafe {
-            match width {
-                InputWidth::A8 => tiles8(tiles, operand, y, groups, blocks),
-                InputWidth::A16 => tiles16(tiles, operand, y, groups, blocks),
-            }
-        }
-    });
-    0
-}
-
-/// See [`super::matvec_strided`].
-pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
-    let bits = weights.as_ptr().addr() | x.as_ptr().addr() | stride;
-    let mut product = Columns::new(weights, stride, x, y);
-    // The kernels load words.
-    if bits.is_multiple_of(4) {
-        product.set::<4>(set4);
-        product.add::<4>(add4);
-    }
-    product.finish();
-}
-
-/// Four columns of one row at width A8: its word in `$word`, its sum in `$sum`.
-#[rustfmt::skip]
-macro_rules! row8 {
-    ($sum:literal, $word:literal) => {
-        concat!(
-            "lsrs r7, ", $word, ", #8\n ands r7, r2\n ands ", $word, ", r2\n",
-            "muls r7, r5, r7\n muls ", $word, ", r3, ", $word, "\n",
-            "add r7, lr\n add ", $word, ", r12\n",
-            "asrs r7, r7, #16\n asrs ", $word, ", ", $word, ", #16\n",
-            "add ", $sum, ", r7\n add ", $sum, ", ", $word, "\n",
-        )
-    };
-}
-
-/// A tile at width A8: 49 instructions for 16 products. LDM moves r0 on, so it needs no `$first`.
-macro_rules! tile8 {
-    ($first:literal) => {
-        concat!(
-            "ldmia r1!, {{r3-r6}}\n mov r12, r4\n mov lr, r6\n",
-            "ldmia r0!, {{r4, r6}}\n",
-            row8!("r8", "r4"),
-            row8!("r9", "r6"),
-            "ldmia r0!, {{r4, r6}}\n",
-            row8!("r10", "r4"),
-            row8!("r11", "r6"),
-        )
-    };
-}
-
-/// Four columns of one row at width A16: its bytes from `$byte` on, its sum in `$sum`.
-#[rustfmt::skip]
-macro_rules! row16 {
-    ($sum:literal, $byte:expr) => {
-        concat!(
-            "ldrb r6, [r0, #", $byte, "]\n muls r6, r2, r6\n add ", $sum, ", r6\n",
-            "ldrb r6, [r0, #", $byte, "+1]\n muls r6, r3, r6\n add ", $sum, ", r6\n",
-            "ldrb r6, [r0, #", $byte, "+2]\n muls r6, r4, r6\n add ", $sum, ", r6\n",
-            "ldrb r6, [r0, #", $byte, "+3]\n muls r6, r5, r6\n add ", $sum, ", r6\n",
-        )
-    };
-}
-
-/// A tile at width A16, its bytes from `$first` on: 49 instructions for 16 products.
-macro_rules! tile16 {
-    ($first:literal) => {
-        concat!(
-            "ldmia r1!, {{r2-r5}}\n",
-            row16!("r8", $first),
-            row16!("r9", concat!($first, "+4")),
-            row16!("r10", concat!($first, "+8")),
-            row16!("r11", concat!($first, "+12")),
-        )
-    };
-}
-
-/// A function that computes blocks of four rows, two tiles a step. `$skip` prepares r0 for entering a step at its
-/// second tile, `$next` moves it on to the next step.
-macro_rules! product {
-    ($name:ident, $tile:ident, $skip:literal, $next:literal) => {
-        /// # Safety
-        /// `tiles` points to blocks * groups tiles, `operand` to 1 + 4 * groups words; `y` has room for `blocks` times
-        /// four sums. Groups and blocks are not 0.
-        #[unsafe(naked)]
-        unsafe extern "C" fn $name(
-            tiles: *const u32,
-            operand: *const u32,
-            y: *mut [i32; 4],
-            groups: usize,
-            blocks: usize,
-        ) {
-            // r0: tiles; r1: operand; r2 (tile8): mask; r8 to r11: sums; the others: see the tiles.
-            // The frame: 0 operand, 4 start value, 8 operand end, 12 bytes of a tile to skip where groups are odd, 16 y,
-            // 20 blocks left
-            naked_asm!(
-                "push {{r4-r7, lr}}",
-                "mov r4, r8",
-                "mov r5, r9",
-                "mov r6, r10",
-                "mov r7, r11",
-                "push {{r4-r7}}",
-                "ldr r7, [sp, #36]",
-                "sub sp, #28",
-                "ldmia r1!, {{r4}}",
-                "lsls r5, r3, #4",
-                "adds r5, r5, r1",
-                "movs r6, #1",
-                "ands r6, r3",
-                "lsls r6, r6, #4",
-                "str r1, [sp]",
-                "str r4, [sp, #4]",
-                "str r5, [sp, #8]",
-                "str r6, [sp, #12]",
-                "str r2, [sp, #16]",
-                "str r7, [sp, #20]",
-                "movs r2, #255",
-                "lsls r3, r2, #16",
-                "adds r2, r2, r3",
-                "2:",
-                "ldr r1, [sp]",
-                "ldr r4, [sp, #4]",
-                "mov r8, r4",
-                "mov r9, r4",
-                "mov r10, r4",
-                "mov r11, r4",
-                "ldr r7, [sp, #12]",
-                $skip,
-                "cmp r7, #0",
-                "bne 4f",
-                "3:",
-                $tile!("0"),
-                "4:",
-                $tile!("16"),
-                $next,
-                "ldr r7, [sp, #8]",
-                "cmp r1, r7",
-                "bne 3b",
-                "mov r3, r8",
-                "mov r4, r9",
-                "mov r5, r10",
-                "mov r6, r11",
-                "ldr r7, [sp, #16]",
-                "stmia r7!, {{r3-r6}}",
-                "str r7, [sp, #16]",
-                "ldr r7, [sp, #20]",
-                "subs r7, #1",
-                "str r7, [sp, #20]",
-                "beq 5f",
-                "b 2b",
-                "5:",
-                "add sp, #28",
-                "pop {{r4-r7}}",
-                "mov r8, r4",
-                "mov r9, r5",
-                "mov r10, r6",
-                "mov r11, r7",
-                "pop {{r4-r7, pc}}",
-            )
-        }
-    };
-}
-
-product!(tiles8, tile8, "", "");
-product!(tiles16, tile16, "subs r0, r0, r7", "adds r0, #32");
-
-/// A [`columns::Kernel`](super::columns::Kernel) for 4 columns. All addresses and the stride are multiples of 4. `$old`
-/// adds what is in y.
-macro_rules! columns {
-    ($name:ident, $old:literal) => {
-        /// # Safety
-        /// See [`columns::Kernel`](super::columns::Kernel); `weights`, `x` and `stride` are multiples of 4.
-        #[unsafe(naked)]
-        unsafe extern "C" fn $name(
-            weights: *const i8,
-            x: *const i16,
-            y: *mut i32,
-            stride: usize,
-            rows: usize,
-            times: usize,
-        ) {
-            // r0: row; r1: y; r2 to r5: x; r6: weights; r7: scratch; r8: sum; r9: stride; r10: y end; r11: y's start;
-            // r12: weights; lr: x. The last argument on the stack is what is left of it.
-            naked_asm!(
-                "push {{r4-r7, lr}}",
-                "mov r4, r8",
-                "mov r5, r9",
-                "mov r6, r10",
-                "mov r7, r11",
-                "push {{r4-r7}}",
-                "ldr r7, [sp, #36]",
-                "lsls r7, r7, #2",
-                "adds r7, r7, r2",
-                "mov r9, r3",
-                "mov r10, r7",
-                "mov r11, r2",
-                "mov r12, r0",
-                "mov lr, r1",
-                "2:",
-                "mov r0, r12",
-                "movs r1, #4",
-                "add r12, r1",
-                "mov r1, lr",
-                "ldmia r1!, {{r2, r4}}",
-                "mov lr, r1",
-                "asrs r3, r2, #16",
-                "sxth r2, r2",
-                "asrs r5, r4, #16",
-                "sxth r4, r4",
-                "mov r1, r11",
-                "3:",
-                "ldr r6, [r0]",
-                "sxtb r7, r6",
-                "muls r7, r2, r7",
-                "mov r8, r7",
-                "asrs r6, r6, #8",
-                "sxtb r7, r6",
-                "muls r7, r3, r7",
-                "add r8, r7",
-                "asrs r6, r6, #8",
-                "sxtb r7, r6",
-                "muls r7, r4, r7",
-                "add r8, r7",
-                "asrs r6, r6, #8",
-                "muls r6, r5, r6",
-                "add r6, r8",
-                $old,
-                "stmia r1!, {{r6}}",
-                "add r0, r9",
-                "cmp r1, r10",
-                "bne 3b",
-                "ldr r7, [sp, #40]",
-                "subs r7, #1",
-                "str r7, [sp, #40]",
-                "bne 2b",
-                "pop {{r4-r7}}",
-                "mov r8, r4",
-                "mov r9, r5",
-                "mov r10, r6",
-                "mov r11, r7",
-                "pop {{r4-r7, pc}}",
-            )
-        }
-    };
-}
-
-columns!(set4, "");
-columns!(add4, "ldr r7, [r1]\n adds r6, r6, r7");

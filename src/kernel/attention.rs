@@ -10,6 +10,11 @@ use crate::shift::{ceil_log2, keep_rolled, round_shift};
 /// The table of powers has 2^10 entries to the octave, which is the most fraction bits that scores may have.
 pub(super) const FRACTION: u32 = 10;
 
+/// What is added to the elements of a cache, modulo 2^8; a core may want them positive.
+pub const CACHE_OFFSET: u8 = 0;
+/// Whether values lie transposed, a row for each channel; else a row for each position.
+pub const VALUES_TRANSPOSED: bool = true;
+
 /// The bits that a dot product loses where a head is longer than 16: 5 bits of the key's mantissa must fit beside it.
 pub const fn narrowing(head_dim: usize) -> u32 {
     ceil_log2(head_dim).saturating_sub(4)
@@ -19,7 +24,7 @@ pub const fn narrowing(head_dim: usize) -> u32 {
 /// is longer than 16, times the mantissa of `z[j]`, shifted by `base` less its exponent (which is 0 to 24), rounded half
 /// up. Returns the largest.
 ///
-/// - `keys`: rows of `query.len()` elements; `z`: their scale bytes
+/// - `keys`: rows of `query.len()` elements, as the cache has them, see [`CACHE_OFFSET`]; `z`: their scale bytes
 /// - `query`: in the order that [`arrange`](super::arrange) makes
 pub fn scores(keys: &[i8], z: &[u8], query: &[i16], base: u32, scores: &mut [i32]) -> i32 {
     let len = z.len().min(scores.len());
@@ -45,6 +50,15 @@ fn to_base_two(scores: &mut [i32], z: &[u8], narrowing: u32, base: u32) -> i32 {
         keep_rolled();
     }
     top
+}
+
+/// Values, weighted and summed: `y[channel]` becomes the sum over positions of `weights[position]` times the value.
+///
+/// - `values`: as the cache has them, see [`VALUES_TRANSPOSED`] and [`CACHE_OFFSET`]
+/// - `stride`: from one row to the next, where they are transposed
+/// - `weights`: as [`softmax`] makes them
+pub fn weighted_sum(values: &[i8], stride: usize, weights: &[i16], y: &mut [i32]) {
+    matvec_strided(values, stride, weights, y);
 }
 
 /// [`scores`] of two queries, one after the other for each position.

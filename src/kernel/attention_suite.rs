@@ -3,7 +3,7 @@
 //! Needs less than 8 KiB of stack.
 
 use super::suite::{Failure, Random};
-use super::{arrange, attention, matvec_strided};
+use super::{arrange, attention};
 use crate::fixed::EXP2_1024;
 
 /// The functions of one implementation.
@@ -15,6 +15,11 @@ struct Kernel {
     scores_pair: ScoresPair,
     softmax: Softmax<i32, u32>,
     softmax_pair: Softmax<[i32; 2], [u32; 2]>,
+    weighted_sum: fn(&[i8], usize, &[i16], &mut [i32]),
+    /// What `scores` and `weighted_sum` find added to the elements.
+    offset: u8,
+    /// How `weighted_sum` finds the values.
+    transposed: bool,
 }
 
 type Scores = fn(&[i8], &[u8], &[i16], u32, &mut [i32]) -> i32;
@@ -32,6 +37,9 @@ macro_rules! kernel {
             scores_pair: of::scores_pair,
             softmax: of::softmax,
             softmax_pair: of::softmax_pair,
+            weighted_sum: of::weighted_sum,
+            offset: of::CACHE_OFFSET,
+            transposed: of::VALUES_TRANSPOSED,
         }
     }};
 }
@@ -150,15 +158,10 @@ impl Kernel {
             };
         }
         let queries = queries.each_ref().map(|query| &query[..head_dim]);
-        let keys = &keys.0[start..];
+        let keys = &mut keys.0[start..];
+        let offset =
+            |keys: &mut [i8]| keys.iter_mut().for_each(|key| *key = (*key as u8 ^ self.offset) as i8);
         let base = largest + random.below(25 - largest);
-        let bits = (usize::BITS - (head_dim - 1).leading_zeros()).saturating_sub(4);
-        let score = |query: &[i16], j: usize| {
-            let products =
-                query.iter().zip(&keys[j * head_dim..]).map(|(&q, &k)| i64::from(q) * i64::from(k));
-            rounded(rounded(products.sum(), bits) * mantissa(z[j]), base - exponent(z[j]))
-        };
-
         let padded = len.next_multiple_of(4);
         let (mut pair, mut found) = (Aligned([0i16; 2 * MAX_LENGTH + 1]), [UNTOUCHED; 2 * MAX_LENGTH + 1]);
         let end = 2 * head_dim.next_multiple_of(4);
@@ -177,7 +180,15 @@ impl Kernel {
         let query = &mut query.0[start..][..head_dim];
         query.copy_from_slice(queries[0]);
         arrange(query);
+        offset(keys);
         let top = (self.scores)(keys, z, query, base, &mut single[..len]);
+        offset(keys);
+        let bits = (usize::BITS - (head_dim - 1).leading_zeros()).saturating_sub(4);
+        let score = |query: &[i16], j: usize| {
+            let products =
+                query.iter().zip(&keys[j * head_dim..]).map(|(&q, &k)| i64::from(q) * i64::from(k));
+            rounded(rounded(products.sum(), bits) * mantissa(z[j]), base - exponent(z[j]))
+        };
         self.same(single[len].into(), UNTOUCHED.into(), len, len, head_dim)?;
         for (h, query) in queries.into_iter().enumerate() {
             let mut largest = i64::MIN;
@@ -253,9 +264,18 @@ impl Kernel {
         for (at, (&found, &expected)) in weights.iter().zip(&*arranged).enumerate() {
             self.same(found.into(), expected.into(), at, 1, len)?;
         }
-        matvec_strided(keys, padded, &weights[..padded], &mut out[..head_dim]);
+        let sums: [i64; 64] = core::array::from_fn(|c| {
+            let value = |j: usize| keys[if self.transposed { c * padded + j } else { j * head_dim + c }];
+            (0..if c < head_dim { len } else { 0 }).map(|j| i64::from(value(j)) * expected[j][0]).sum()
+        });
+        offset(keys);
+        out.fill(UNTOUCHED);
+        // Where positions are rows, there are none for the weights that fill up the last group.
+        let values = if self.transposed { &*keys } else { &keys[..len * head_dim] };
+        (self.weighted_sum)(values, padded, &weights[..padded], &mut out[..head_dim]);
+        self.same(out[head_dim].into(), UNTOUCHED.into(), head_dim, head_dim, len)?;
         for (c, &found) in out[..head_dim].iter().enumerate() {
-            self.same(found.into(), sum(c, 0), c, head_dim, len)?;
+            self.same(found.into(), sums[c], c, head_dim, len)?;
         }
         Ok((3 * len + 3 * padded + 3 * head_dim) as u32)
     }

@@ -1,11 +1,11 @@
 //! The suite's part for int4 matrices: every shape and every extreme against the oracle.
 
+#[cfg(thumbformer_kernel = "armv6m")]
+use super::armv6m;
 #[cfg(thumbformer_kernel = "armv7m")]
 use super::armv7m;
 #[cfg(thumbformer_kernel = "dsp")]
 use super::dsp;
-#[cfg(thumbformer_kernel = "armv6m")]
-use super::int4_armv6m;
 #[cfg(thumbformer_kernel = "riscv")]
 use super::riscv;
 use super::{
@@ -26,7 +26,7 @@ struct Kernel {
 const KERNELS: &[Kernel] = &[
     Kernel { name: int4::NAME, prepare: int4::prepare, product: int4::product },
     #[cfg(thumbformer_kernel = "armv6m")]
-    Kernel { name: "armv6m int4", prepare: int4_armv6m::prepare, product: int4_armv6m::product },
+    Kernel { name: "armv6m int4", prepare: armv6m::int4::prepare, product: armv6m::int4::product },
     #[cfg(thumbformer_kernel = "armv7m")]
     Kernel { name: "armv7m int4", prepare: armv7m::int4::prepare, product: armv7m::int4::product },
     #[cfg(thumbformer_kernel = "dsp")]

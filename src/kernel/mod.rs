@@ -23,9 +23,6 @@ mod columns;
 #[allow(unsafe_code)]
 mod dsp;
 mod int4;
-#[cfg(thumbformer_kernel = "armv6m")]
-#[allow(unsafe_code)]
-mod int4_armv6m;
 #[cfg(any(test, feature = "selftest"))]
 mod int4_suite;
 #[cfg(thumbformer_kernel = "mve")]
@@ -107,6 +104,8 @@ use portable_tiles::halves;
 #[cfg(not(thumbformer_kernel = "mve"))]
 use rows as row_matrix;
 
+#[cfg(thumbformer_kernel = "armv6m")]
+use armv6m::int4 as nibbles;
 #[cfg(thumbformer_kernel = "armv7m")]
 use armv7m::int4 as nibbles;
 #[cfg(thumbformer_kernel = "dsp")]
@@ -118,8 +117,6 @@ use dsp::int4 as nibbles;
     thumbformer_kernel = "riscv"
 )))]
 use int4 as nibbles;
-#[cfg(thumbformer_kernel = "armv6m")]
-use int4_armv6m as nibbles;
 #[cfg(thumbformer_kernel = "riscv")]
 use riscv::int4 as nibbles;
 
@@ -132,6 +129,10 @@ use tall as tall_tiles;
 pub use suite::Failure;
 
 pub use attention::narrowing;
+#[cfg(not(thumbformer_kernel = "armv6m"))]
+pub use attention::{CACHE_OFFSET, VALUES_TRANSPOSED, weighted_sum};
+#[cfg(thumbformer_kernel = "armv6m")]
+pub use chosen::{CACHE_OFFSET, VALUES_TRANSPOSED, weighted_sum};
 pub use chosen::{
     LAYOUT, PAIRS, activate_gated, add, arrange_pair, magnitude, multiply, peak, product_pair, rescale,
     rotate, round, scale, scores, scores_pair, softmax, softmax_pair, squares, store,

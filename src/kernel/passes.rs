@@ -161,7 +161,8 @@ pub fn multiply(q: &mut [i16], gains: &[i16]) {
 }
 
 /// `elements[i * stride] = values[i] * factor / 2^shift`, rounded half up and saturated; `factor` is at most 2^15, `shift`
-/// at most 31, and `values` have at most 14 bits.
+/// at most 31, and `values` have at most 14 bits. A core may add something, see
+/// [`CACHE_OFFSET`](super::attention::CACHE_OFFSET).
 #[inline(never)]
 pub fn store(values: &[i16], factor: i32, shift: u32, elements: &mut [i8], stride: usize) {
     for (q, &v) in elements.iter_mut().step_by(stride.max(1)).zip(values) {

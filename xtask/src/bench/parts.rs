@@ -11,6 +11,9 @@ pub const OTHER: &str = "other";
 const TABLE: &[(&str, &str)] = &[
     // Attention's own kernels, and what prepares and stores its vectors.
     ("thumbformer::kernel::attention", "attention"),
+    ("thumbformer::kernel::armv6m::attention", "attention"),
+    ("thumbformer::kernel::armv6m::softmax", "attention"),
+    ("armv6m::vectors::store", "attention"),
     ("thumbformer::kernel::dsp::pair", "attention"),
     ("thumbformer::kernel::dsp::scores", "attention"),
     ("thumbformer::kernel::dsp::softmax", "attention"),
@@ -45,7 +48,8 @@ const TABLE: &[(&str, &str)] = &[
     ("passes::peak", "quantize"),
     ("passes::scale", "quantize"),
     ("thumbformer::vector", "quantize"),
-    ("int4_armv6m::prepare", "quantize"),
+    ("armv6m::vectors::multiply", "norms"),
+    ("thumbformer::kernel::armv6m::vectors", "quantize"),
     ("int4::spread", "quantize"),
     // Matrices in tiles.
     ("::int4", "matvec"),

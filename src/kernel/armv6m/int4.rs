@@ -1,6 +1,6 @@
 //! Products of int4 matrices for Armv6-M.
 //!
-//! At width A8 one 32-bit multiplication does two products, as in [`offset_bytes`](super::offset_bytes). A mask leaves
+//! At width A8 one 32-bit multiplication does two products, as in [`offset_bytes`](super::super::offset_bytes). A mask leaves
 //! two neighbours of a row as W = u0 + 2^16 u1, which meet X = x1 + 2^16 x0:
 //!
 //! W X = u0 x1 + 2^16 (u0 x0 + u1 x1) modulo 2^32
@@ -10,11 +10,11 @@
 //! half is the group's sum of w x, which fits 16 bits: 32 * 8 * 127 = 32,512. 79 instructions for 32 products, and 44 for
 //! each group.
 
-use super::int4::{self, Blocks, in_blocks, spread};
 use crate::format::InputWidth;
+use crate::kernel::int4::{self, Blocks, in_blocks, spread};
 use core::arch::naked_asm;
 
-pub use super::int4::Nibbles;
+pub use crate::kernel::int4::Nibbles;
 
 /// See [`int4::prepare`].
 pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
