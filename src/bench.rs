@@ -8,7 +8,7 @@ use crate::format::{InputWidth, Layout, align};
 use crate::kernel::{self, LAYOUT, PAIRS, Weights};
 use crate::linear::{Inputs, Linear};
 use crate::random::Xoroshiro64;
-use crate::vector::{quantize, row};
+use crate::vector::{Scale, quantize, row};
 use crate::workspace::MAX_BLOCK;
 
 /// What is counted.
@@ -180,7 +180,8 @@ impl Memory {
             input: width,
             sparse: false,
         };
-        let x = linear.inputs(count, vector, operand, |i, x| {
+        let mut input_scales = [Scale::power(0); MAX_BLOCK];
+        let x = linear.inputs(count, vector, operand, &mut input_scales, |i, x| {
             let values = row(sums, columns, i);
             quantize(values, kernel::magnitude(values), -FRAC, x)
         });
@@ -270,7 +271,8 @@ fn scaled(linear: &Linear<'_>, x: &Inputs<'_>, out: &mut Out<'_>) {
     let (rows, mut sizes) = (linear.scales.len(), [0; MAX_BLOCK]);
     linear.forward(x, FRAC, out.y, &mut sizes);
     let next = Linear { cols: rows, ..*linear };
-    next.inputs(x.count(), out.vectors, out.operands, |i, x| {
+    let mut scales = [Scale::power(0); MAX_BLOCK];
+    next.inputs(x.count(), out.vectors, out.operands, &mut scales, |i, x| {
         quantize(row(out.y, rows, i), sizes.get(i).copied().unwrap_or(0), -FRAC, x)
     });
 }

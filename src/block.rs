@@ -13,8 +13,8 @@ use crate::format::{Positions, TensorKind};
 use crate::kernel;
 use crate::linear::{Inputs, Linear};
 use crate::model::Model;
-use crate::vector::{BITS, block_shift, next, quantize, round_all, row};
-use crate::workspace::{MAX_BLOCK, Memory};
+use crate::vector::{BITS, Scale, block_shift, next, quantize, round_all, row};
+use crate::workspace::Memory;
 use core::ops::Range;
 
 /// Tokens, which are in the history, to residual streams: `hidden = embedding[token]`, plus the position's vector where it
@@ -38,26 +38,32 @@ pub fn embed(model: &Model<'_>, positions: Range<usize>, memory: &mut Memory<'_>
 pub fn attention(model: &Model<'_>, layer: usize, positions: Range<usize>, memory: &mut Memory<'_>) {
     let config = model.config();
     let (dim, kv_dim, frac, count) = (config.dim, config.kv_dim(), model.frac(), positions.len());
-    let Memory { hidden, sizes, scratch, operand, vector, weights, cache, .. } = memory;
+    let Memory { hidden, sizes, out_sizes, scales, scratch, operand, vector, weights, cache, .. } = memory;
 
     let wq = model.linear(TensorKind::Wq, layer);
     let hidden_sizes = sizes.get(..count).unwrap_or_default();
-    let x =
-        read_hidden(model, TensorKind::AttentionNorm, layer, &wq, (hidden, hidden_sizes), vector, operand);
+    let x = read_hidden(
+        model,
+        TensorKind::AttentionNorm,
+        layer,
+        &wq,
+        (hidden, hidden_sizes),
+        (vector, operand, scales),
+    );
     let (q, rest) = split(scratch, count * dim); // [count, n_heads, head_dim]
     let (k, rest) = split(rest, count * kv_dim); // [count, n_kv_heads, head_dim]
     let (v, _) = split(rest, count * kv_dim); // [count, n_kv_heads, head_dim]
-    let [mut q_sizes, mut k_sizes, mut v_sizes] = [[0; MAX_BLOCK]; 3];
-    wq.forward(&x, frac, q, &mut q_sizes);
-    model.linear(TensorKind::Wk, layer).forward(&x, frac, k, &mut k_sizes);
-    model.linear(TensorKind::Wv, layer).forward(&x, frac, v, &mut v_sizes);
+    let [q_sizes, k_sizes, v_sizes] = &mut *out_sizes;
+    wq.forward(&x, frac, q, q_sizes);
+    model.linear(TensorKind::Wk, layer).forward(&x, frac, k, k_sizes);
+    model.linear(TensorKind::Wv, layer).forward(&x, frac, v, v_sizes);
 
     // To 14 bits, one after the other through `vector`: values and keys into the cache, queries stay. The
     // unit of each is `2^unit` last bits of the residual stream.
     let (mut keys, mut values) = cache.block(layer, positions.start);
     let (heads, _) = split(vector, kv_dim);
     let (mut ks, mut vs) = (k, v);
-    for ((position, &k_size), &v_size) in positions.clone().zip(&k_sizes).zip(&v_sizes) {
+    for ((position, &k_size), &v_size) in positions.clone().zip(&*k_sizes).zip(&*v_sizes) {
         let unit = block_shift(v_size, BITS);
         round_all(next(&mut vs, kv_dim), unit, heads);
         values.store(position, heads, unit);
@@ -70,59 +76,68 @@ pub fn attention(model: &Model<'_>, layer: usize, positions: Range<usize>, memor
     let wo = model.linear(TensorKind::Wo, layer);
     let columns = wo.cols.next_multiple_of(4);
     let (mut qs, mut vectors) = (q, &mut **vector);
-    for (position, &q_size) in positions.clone().zip(&q_sizes) {
+    for (position, &q_size) in positions.clone().zip(&*q_sizes) {
         let (queries, _) = split(next(&mut vectors, columns), dim);
         round_all(next(&mut qs, dim), unit(q_size), queries);
         rotate(queries, model.rope(position));
     }
 
     // Nothing in the scratch memory is needed any more, and each position's queries give way to what its heads found.
-    let x = wo.inputs(count, vector, operand, |i, x| {
+    let x = wo.inputs(count, vector, operand, scales, |i, x| {
         let unit = unit(q_sizes.get(i).copied().unwrap_or(0));
         let (out, scores) = split(scratch, dim); // [n_heads, head_dim], [HEADS, seq_len]
         let scratch = Scratch { scores, weights };
         let size = attend(split(x, dim).0, unit, frac, (&keys, &values), positions.start + i, scratch, out);
         quantize(out, size, -frac, x)
     });
-    add_products(&wo, &x, frac, scratch, (hidden, sizes), count);
+    add_products(&wo, &x, frac, scratch, (hidden, sizes), (count, q_sizes));
 }
 
 /// `hidden += w2 (act(w1 x) * w3 x)` or `w2 act(w1 x)` with `x = norm(hidden)`
 pub fn mlp(model: &Model<'_>, layer: usize, count: usize, memory: &mut Memory<'_>) {
     let config = model.config();
     let (hidden_dim, frac) = (config.hidden_dim, model.frac());
-    let Memory { hidden, sizes, scratch, operand, vector, .. } = memory;
+    let Memory { hidden, sizes, out_sizes, scales, scratch, operand, vector, .. } = memory;
 
     let w1 = model.linear(TensorKind::W1, layer);
     let hidden_sizes = sizes.get(..count).unwrap_or_default();
-    let x = read_hidden(model, TensorKind::MlpNorm, layer, &w1, (hidden, hidden_sizes), vector, operand);
+    let x = read_hidden(
+        model,
+        TensorKind::MlpNorm,
+        layer,
+        &w1,
+        (hidden, hidden_sizes),
+        (vector, operand, scales),
+    );
     let (gate, up) = split(scratch, count * hidden_dim); // [count, hidden_dim] each
-    let [mut gate_sizes, mut up_sizes] = [[0; MAX_BLOCK]; 2];
-    w1.forward(&x, frac, gate, &mut gate_sizes);
+    let [gate_sizes, up_sizes, _] = &mut *out_sizes;
+    w1.forward(&x, frac, gate, gate_sizes);
     if config.gated {
         let (up, _) = split(up, count * hidden_dim);
-        model.linear(TensorKind::W3, layer).forward(&x, frac, up, &mut up_sizes);
+        model.linear(TensorKind::W3, layer).forward(&x, frac, up, up_sizes);
     }
     let w2 = model.linear(TensorKind::W2, layer);
-    let mut sizes_of_both = gate_sizes.iter().zip(&up_sizes);
-    let x = w2.inputs(count, vector, operand, |i, x| {
+    let mut sizes_of_both = gate_sizes.iter().zip(&*up_sizes);
+    let x = w2.inputs(count, vector, operand, scales, |i, x| {
         let (&gate_size, &up_size) = sizes_of_both.next().unwrap_or((&0, &0));
         let gate = row(gate, hidden_dim, i);
         let up = config.gated.then(|| (&*row(up, hidden_dim, i), up_size));
         let (size, unit) = activation::apply(config.activation, (gate, gate_size), up, frac);
         quantize(gate, size, unit, x)
     });
-    add_products(&w2, &x, frac, scratch, (hidden, sizes), count);
+    let [out_sizes, ..] = out_sizes;
+    add_products(&w2, &x, frac, scratch, (hidden, sizes), (count, out_sizes));
 }
 
 /// `logits [vocab_size] = head norm(hidden)` of the newest of `count` positions, at the beginning of the scratch memory.
 pub fn head(model: &Model<'_>, count: usize, memory: &mut Memory<'_>) {
-    let Memory { hidden, sizes, scratch, operand, vector, .. } = memory;
+    let Memory { hidden, sizes, out_sizes, scales, scratch, operand, vector, .. } = memory;
     let (dim, newest) = (model.config().dim, count.saturating_sub(1));
     let head = model.linear(TensorKind::Head, 0);
     let newest = (row(hidden, dim, newest), row(sizes, 1, newest));
-    let x = read_hidden(model, TensorKind::FinalNorm, 0, &head, (newest.0, newest.1), vector, operand);
-    head.forward(&x, model.frac(), split(scratch, model.config().vocab_size).0, &mut [0]);
+    let x =
+        read_hidden(model, TensorKind::FinalNorm, 0, &head, (newest.0, newest.1), (vector, operand, scales));
+    head.forward(&x, model.frac(), split(scratch, model.config().vocab_size).0, &mut out_sizes[0]);
 }
 
 /// How many of `count` positions have an element of the residual stream in the outer half of its range, one doubling from
@@ -138,13 +153,12 @@ fn read_hidden<'v>(
     layer: usize,
     reader: &Linear<'_>,
     (hidden, sizes): (&mut [i32], &[u32]),
-    vector: &'v mut [i16],
-    operand: &'v mut [u32],
+    (vector, operand, scales): (&'v mut [i16], &'v mut [u32], &'v mut [Scale]),
 ) -> Inputs<'v> {
     let (dim, frac) = (model.config().dim, model.frac());
     let norm = model.norm(norm, layer);
     let (mut rest, mut each) = (hidden, sizes.iter());
-    reader.inputs(sizes.len(), vector, operand, |_, x| {
+    reader.inputs(sizes.len(), vector, operand, scales, |_, x| {
         norm.forward(next(&mut rest, dim), each.next().copied().unwrap_or(0), frac, x)
     })
 }
@@ -156,11 +170,11 @@ fn add_products(
     frac: i32,
     scratch: &mut [i32],
     (hidden, sizes): (&mut [i32], &mut [u32]),
-    count: usize,
+    (count, out_sizes): (usize, &mut [u32]),
 ) {
     let dim = matrix.scales.len();
     let (out, _) = split(scratch, count * dim);
-    matrix.forward(x, frac, out, &mut [0; MAX_BLOCK]);
+    matrix.forward(x, frac, out, out_sizes);
     let (mut hidden, mut out) = (hidden, out);
     for size in sizes.iter_mut().take(count) {
         *size = kernel::add(next(&mut hidden, dim), next(&mut out, dim));

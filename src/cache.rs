@@ -91,6 +91,7 @@ impl KvCache<'_> {
 #[inline(always)]
 fn largest_with(largest: u8, finished: usize, newer: Option<&[u8]>) -> u8 {
     let mut largest = if finished == 0 { 0 } else { largest };
+    // So it is for every token that is written.
     if let Some(&[scale]) = newer {
         return scale.max(largest);
     }

@@ -40,14 +40,15 @@
 //! together to text. [`format`](mod@format) describes the file, [`kernel`] has the inner loops, chosen for the
 //! processor while the crate is built.
 //!
-//! Attention computes in use what it computed in training, one position at a time. Dropout was a matter of
+//! Attention computes in use what it computed in training, one position at a time (matrices take a few at once). Dropout was a matter of
 //! training and has vanished; the norms' gains are constants.
 //!
 //! # Promises
 //!
 //! - Integers only, exactly specified (docs/numerics.md): logits are equal to the bit on every machine, at every
 //!   optimisation level, in every kernel. [`Digest`] lets two machines compare.
-//! - [`Model::workspace_len`] is a `const fn`: memory is known before flashing.
+//! - [`Model::workspace_len`] is a `const fn`: memory is known before flashing. More of it, as
+//!   [`Model::workspace_len_for`] tells, makes prompts faster and changes nothing else.
 //! - Any bytes given as a model are a model or a [`FormatError`]; inference does not panic.
 //! - `unsafe` and assembly are in [`kernel`] only, each kernel checked against a reference.
 //!

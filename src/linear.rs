@@ -1,10 +1,9 @@
 //! A matrix of int8 or int4 weights with a scale per row, times the vectors of some positions.
 
 use crate::format::InputWidth;
-use crate::kernel::{self, Weights};
+use crate::kernel::{self, Input, Weights};
 use crate::shift::{ceil_log2, shift_left};
 use crate::vector::{Scale, narrow, next};
-use crate::workspace::MAX_BLOCK;
 
 /// A matrix `[rows, columns]` in flash.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +28,7 @@ pub struct Linear<'m> {
 #[derive(Debug)]
 pub struct Inputs<'v> {
     vectors: kernel::Inputs<'v>,
-    scales: [Scale; MAX_BLOCK],
+    scales: &'v [Scale],
 }
 
 #[cfg(any(test, feature = "selftest"))]
@@ -42,16 +41,16 @@ impl Inputs<'_> {
 
 impl Linear<'_> {
     /// The vectors of `count` positions as this matrix wants them: `make` leaves 14-bit integers for each in the place that
-    /// it is given, padded to whole groups of four, and tells their scale.
+    /// it is given, padded to whole groups of four, and tells their scale, for which there is room in `scales`.
     pub fn inputs<'v>(
         &self,
         count: usize,
         vectors: &'v mut [i16],
         operands: &'v mut [u32],
+        scales: &'v mut [Scale],
         mut make: impl FnMut(usize, &mut [i16]) -> Scale,
     ) -> Inputs<'v> {
         let columns = self.cols.next_multiple_of(4);
-        let mut scales = [Scale::power(0); MAX_BLOCK];
         let mut each = scales.iter_mut();
         let form = (self.input, self.sparse);
         let vectors =
@@ -72,15 +71,26 @@ impl Linear<'_> {
     ///
     /// Each sum, of at most 31 bits, is multiplied by the row's scale and by the vector's, 15 bits each, of which 16 are
     /// cut off each time, and shifted to its place.
-    #[inline(never)]
+    #[inline(always)]
     pub fn forward(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
-        let done = self.products(x, y);
-        if let (1, [scale, ..], [size, ..]) = (x.vectors.count(), &x.scales, &mut *sizes) {
-            *size = self.finish(y, done, *scale, frac);
-            return;
+        match (x.vectors.one(), x.scales, &mut *sizes) {
+            (Some(one), [scale, ..], [size, ..]) => *size = self.forward_one(one, *scale, frac, y),
+            _ => self.forward_several(x, frac, y, sizes),
         }
-        let (mut ys, rows) = (y, self.scales.len());
-        for (size, &scale) in sizes.iter_mut().zip(&x.scales).take(x.vectors.count()) {
+    }
+
+    /// One position: each token that is written comes this way.
+    #[inline(never)]
+    fn forward_one(&self, x: &Input<'_>, scale: Scale, frac: i32, y: &mut [i32]) -> u32 {
+        let done = kernel::product(&self.weights, x, y);
+        self.finish(y, done, scale, frac)
+    }
+
+    #[inline(never)]
+    fn forward_several(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
+        let (rows, done) = (self.scales.len(), self.products(x, y));
+        let mut ys = y;
+        for (size, &scale) in sizes.iter_mut().zip(x.scales).take(x.vectors.count()) {
             *size = self.finish_again(next(&mut ys, rows), done, scale, frac);
         }
     }
@@ -152,9 +162,9 @@ mod tests {
                     input,
                     sparse: false,
                 };
-                let mut y = vec![0; rows];
+                let (mut y, mut scale) = (vec![0; rows], [Scale::power(0)]);
                 let mut operand = vec![0; kernel::operand_len(cols)];
-                let x = linear.inputs(1, &mut x, &mut operand, |_, x| {
+                let x = linear.inputs(1, &mut x, &mut operand, &mut scale, |_, x| {
                     quantize(&values, kernel::magnitude(&values), -18, x)
                 });
                 linear.forward(&x, 16, &mut y, &mut [0]);

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::format::{Config, align};
 use crate::kernel::operand_len;
 use crate::token::Token;
+use crate::vector::Scale;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Memory for a session: `Workspace<{ MODEL.workspace_len() }>` is exact to the byte.
@@ -119,6 +120,10 @@ pub(crate) struct Memory<'a> {
     pub hidden: &'a mut [i32],
     /// Their [`magnitude`](crate::kernel::magnitude)s.
     pub sizes: [u32; MAX_BLOCK],
+    /// The magnitudes of what up to three matrices wrote. Here, and not where they are used, so that nothing clears them.
+    pub out_sizes: [[u32; MAX_BLOCK]; 3],
+    /// The scales of the inputs of a matrix.
+    pub scales: [Scale; MAX_BLOCK],
     /// Outputs of matrices and scores; after the head, the logits.
     pub scratch: &'a mut [i32],
     /// The inputs of a matrix as a kernel wants them.
@@ -168,8 +173,21 @@ impl<'a> Memory<'a> {
             seq_len: config.seq_len,
             head_dim: config.head_dim(),
         };
+        let (out_sizes, scales) = ([[0; MAX_BLOCK]; 3], [Scale::power(0); MAX_BLOCK]);
         let (block, sizes) = (plan.block, [0; MAX_BLOCK]);
-        Ok(Self { block, hidden, sizes, scratch, operand, vector, weights, cache, history })
+        Ok(Self {
+            block,
+            hidden,
+            sizes,
+            out_sizes,
+            scales,
+            scratch,
+            operand,
+            vector,
+            weights,
+            cache,
+            history,
+        })
     }
 }
 

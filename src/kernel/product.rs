@@ -185,7 +185,8 @@ fn product_sparse(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
 ///
 /// `x` comes from [`prepare`] for the layout of these weights. Where there are fewer whole rows (in tiles, blocks of four
 /// rows) than `y` has elements, the other elements stay as they are.
-fn product(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
+#[inline(always)]
+pub fn product(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
     if x.form == Form::Sparse { product_sparse(weights, x, y) } else { product_dense(weights, x, y) }
 }
 
@@ -313,6 +314,12 @@ impl<'a> Inputs<'a> {
         }
     }
 
+    /// The only vector, if there is one.
+    #[inline(always)]
+    pub fn one(&self) -> Option<&Input<'a>> {
+        (self.count == 1).then_some(&self.one)
+    }
+
     /// The number of vectors.
     pub fn count(&self) -> usize {
         self.count
@@ -331,9 +338,8 @@ impl<'a> Inputs<'a> {
 /// [`product`] with each of some vectors: the sums of vector i begin at `rows * i` in `y`.
 #[inline(always)]
 pub fn products(weights: &Weights<'_>, x: &Inputs<'_>, rows: usize, y: &mut [i32]) -> u32 {
-    if x.count == 1 {
-        // Of a token that is written, where every instruction counts.
-        return product(weights, &x.one, y);
+    if let Some(one) = x.one() {
+        return product(weights, one, y);
     }
     several_products(weights, x, rows, y)
 }
