@@ -89,7 +89,7 @@ class Run:
         self.seq_len = self.folder.model.seq_len
         self.world = World(t.threads)
         if t.batch < self.world.size:
-            raise ValueError(f"batch: found {t.batch}, wanted at least {self.world.size}, one sequence for each process")
+            raise ValueError(f"batch: found {t.batch}, wanted at least {self.world.size}, one for each process")
         self.model = Model(self.folder.model, t.dropout)
         self.parameters = self.folder.parameters(self.model)
         self.model.to(self.world.device)
@@ -151,7 +151,8 @@ class Run:
         self.agreed_seconds, self.stopped = seconds, asked > 0.0
         mean = total / (t.batch * self.seq_len)
         if not math.isfinite(mean):
-            raise ValueError(f"step {self.step}: found a loss of {mean}, wanted a number; a lower learning_rate may help")
+            advice = "a lower learning_rate may help"
+            raise ValueError(f"step {self.step}: found a loss of {mean}, wanted a number; {advice}")
         gradients = [p.grad for p in self.parameters]
         norm = torch.nn.utils.get_total_norm(gradients).item()
         if norm > t.clip:
@@ -256,6 +257,9 @@ def main() -> None:
         print(json.dumps(outcome), flush=True)
     if run.world.size > 1:
         dist.destroy_process_group()
+        # All is written. Threads of gloo that outlive the interpreter would abort the process now and then.
+        sys.stderr.flush()
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -142,9 +142,10 @@ impl Args {
         };
         if outcome.interrupted {
             eprintln!(
-                "interrupted after {} steps; to go on: thumbformer train --resume -o {}",
+                "interrupted after {} steps; to go on: thumbformer train --resume -o {}{}",
                 outcome.steps,
-                self.output.display()
+                self.output.display(),
+                if torch { format!(" --engine torch --nproc {}", self.nproc) } else { String::new() }
             );
             return Ok(ExitCode::from(130));
         }

@@ -3,7 +3,7 @@
 use crate::checkpoint::write_atomically;
 use anyhow::{Context, Result, bail, ensure};
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -35,6 +35,7 @@ impl Environment {
     pub fn set_up() -> Result<Self> {
         let folder = folder()?;
         let installed = folder.join(INSTALLED);
+        let lock = lock(&folder)?;
         if fs::read_to_string(&installed).is_ok_and(|text| text == REQUIREMENTS) {
             eprintln!("torch     {}", folder.display());
         } else {
@@ -45,6 +46,7 @@ impl Environment {
             install(&folder)?;
             write_atomically(&installed, &[REQUIREMENTS.as_bytes()])?;
         }
+        drop(lock);
         let program = write_program(&folder)?;
         Ok(Self { folder, program })
     }
@@ -70,6 +72,18 @@ fn folder() -> Result<PathBuf> {
     Ok(cache
         .with_context(|| format!("found no home folder, wanted {VARIABLE} to name a place"))?
         .join("thumbformer/torch"))
+}
+
+/// Keeps others from setting up the same environment at the same time.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.with_added_extension("lock");
+    let open = || {
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        let file = File::create(&path)?;
+        file.lock()?;
+        Ok::<_, io::Error>(file)
+    };
+    open().with_context(|| format!("{}: cannot be written", path.display()))
 }
 
 fn python(folder: &Path) -> PathBuf {

@@ -25,6 +25,8 @@ pub fn train(environment: &Environment, run_dir: &Path, nproc: usize) -> Result<
         command.arg(program.join("launch.py")).arg("--standalone").arg(format!("--nproc-per-node={nproc}"));
     }
     command.arg(program.join("train.py")).arg(run_dir);
+    // train.py divides the run's threads among the processes by itself; torchrun warns where this is not said.
+    command.env("OMP_NUM_THREADS", "1");
     // The end of its standard input is what stops it: ours, too, by whatever we are ended.
     command.env("THUMBFORMER_STOP_BY_STDIN", "1").stdin(Stdio::piped()).stdout(Stdio::piped());
     // Ctrl-C is ours alone: torchrun would take it for a failure.
