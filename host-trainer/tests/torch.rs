@@ -48,7 +48,7 @@ impl Place {
         let config = self.path("config.toml");
         let corpus = self.path("text.txt");
         let all =
-            format!("[model]\n{model}[training]\nbatch = 5\nthreads = 2\neval_interval = 50\n{training}\n");
+            format!("[model]\n{model}[training]\nbatch = 5\nthreads = 1\neval_interval = 50\n{training}\n");
         fs::write(&config, all).unwrap();
         let run = self.path(run);
         let args = ["train", "--config", text(&config), "--corpus", text(&corpus), "-o", text(&run)];

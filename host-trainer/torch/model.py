@@ -54,19 +54,18 @@ def norm(c: ModelConfig) -> nn.Module:
     return kind(c.dim, eps=c.norm_eps)
 
 
-def rope_table(c: ModelConfig) -> tuple[Tensor, Tensor]:
-    """Cosines and sines `[seq_len, head_dim / 2]`: pair i at position t turns by t * theta^(-2i / head_dim)."""
+def rope_table(c: ModelConfig) -> Tensor:
+    """Cosine and sine `[seq_len, 1, head_dim / 2, 2]`: pair i at position t turns by t * theta^(-2i / head_dim)."""
     pair = torch.arange(c.head_dim // 2, dtype=torch.float64)
     turn = c.rope_theta ** (-2.0 * pair / c.head_dim)
     angle = torch.outer(torch.arange(c.seq_len, dtype=torch.float64), turn)
-    return angle.cos().float(), angle.sin().float()
+    return torch.stack((angle.cos(), angle.sin()), -1).float().unsqueeze(1)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turns adjacent pairs of `x` `[batch, t, heads, head_dim]`."""
-    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = cos[: x.shape[1], None], sin[: x.shape[1], None]
-    return torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
+def rotate(x: Tensor, rope: Tensor) -> Tensor:
+    """Turns adjacent pairs of `x` `[batch, t, heads, head_dim]`, as complex numbers: the fastest way on a CPU."""
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * torch.view_as_complex(rope[: x.shape[1]])).flatten(-2)
 
 
 class Attention(nn.Module):
@@ -81,10 +80,10 @@ class Attention(nn.Module):
         self.wv = nn.Linear(c.dim, kv_dim, bias=c.biases)
         self.wo = nn.Linear(c.dim, c.dim, bias=c.biases)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, x: Tensor, rope: Tensor | None) -> Tensor:
         q, k, v = (w(x).unflatten(-1, (-1, self.c.head_dim)) for w in (self.wq, self.wk, self.wv))
         if rope is not None:
-            q, k = rotate(q, *rope), rotate(k, *rope)
+            q, k = rotate(q, rope), rotate(k, rope)
         q, k, v = (heads.transpose(1, 2) for heads in (q, k, v))
         grouped = self.c.n_kv_heads < self.c.n_heads
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
@@ -117,7 +116,7 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(c)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, x: Tensor, rope: Tensor | None) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), rope))
         return x + self.dropout(self.feed_forward(self.ffn_norm(x)))
 
@@ -134,22 +133,16 @@ class Model(nn.Module):
         self.layers = nn.ModuleList(Block(c, dropout) for _ in range(c.n_layers))
         self.norm = norm(c)
         self.output = None if c.tied else nn.Linear(c.dim, c.vocab_size, bias=False)
-        if c.positions == "rope":
-            cos, sin = rope_table(c)
-            self.register_buffer("cos", cos, persistent=False)
-            self.register_buffer("sin", sin, persistent=False)
+        self.register_buffer("rope", rope_table(c) if c.positions == "rope" else None, persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens `[batch, t]` to logits `[batch, t, vocab_size]`."""
         x = self.tok_embeddings(tokens)
-        rope = None
-        if self.pos_embeddings is None:
-            rope = (self.cos, self.sin)
-        else:
+        if self.pos_embeddings is not None:
             x = x + self.pos_embeddings.weight[: tokens.shape[1]]
         x = self.dropout(x)
         for layer in self.layers:
-            x = layer(x, rope)
+            x = layer(x, self.rope)
         head = self.tok_embeddings if self.output is None else self.output
         return F.linear(self.norm(x), head.weight)
 

@@ -55,6 +55,10 @@ pub fn svg(title: &str, rows: &[Row]) -> String {
         for (i, (label, losses)) in lines.iter().enumerate() {
             let y = TOP + PITCH * (i as f64 + 0.5);
             let mean = x(mean(losses));
+            for &loss in losses {
+                let _ =
+                    writeln!(svg, "<circle class=\"dot\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"4.5\"/>", x(loss));
+            }
             let _ = writeln!(
                 svg,
                 "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n\
@@ -65,10 +69,6 @@ pub fn svg(title: &str, rows: &[Row]) -> String {
                 y - 7.0,
                 y + 7.0
             );
-            for &loss in losses {
-                let _ =
-                    writeln!(svg, "<circle class=\"dot\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"4.5\"/>", x(loss));
-            }
         }
     }
     for (i, row) in others.iter().enumerate() {
