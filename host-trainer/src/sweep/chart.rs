@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn ticks_enclose_the_losses() {
-        assert_eq!(ticks(2.0, 2.4), [2.0, 2.1, 2.2, 2.3, 2.4000000000000004]);
+        let shown: Vec<_> = ticks(2.03, 2.39).iter().map(|tick| format!("{tick:.1}")).collect();
+        assert_eq!(shown, ["2.0", "2.1", "2.2", "2.3", "2.4"]);
         assert!(ticks(1.0, 1.0).len() >= 2);
         assert!(ticks(f64::INFINITY, f64::NEG_INFINITY).is_empty());
     }
