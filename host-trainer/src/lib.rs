@@ -14,5 +14,7 @@ pub mod nn;
 pub mod optimizer;
 pub mod prepare;
 pub mod schedule;
+pub mod sweep;
 pub mod tokenizer;
+pub mod torch;
 pub mod train;

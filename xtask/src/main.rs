@@ -22,6 +22,7 @@ mod setup;
 mod size;
 mod stories;
 mod test;
+mod training;
 
 /// The project's own commands
 #[derive(Debug, Parser)]
@@ -34,6 +35,7 @@ enum Command {
     Bless(bless::Args),
     Size(size::Args),
     Bench(bench::Args),
+    BenchTraining(training::Args),
     Machines(machines::Args),
     Ci(ci::Args),
     #[command(hide = true)]
@@ -50,6 +52,7 @@ impl Command {
             Self::Bless(args) => args.run().map(done),
             Self::Size(args) => args.run().map(done),
             Self::Bench(args) => args.run(),
+            Self::BenchTraining(args) => args.run(),
             Self::Machines(args) => args.run().map(done),
             Self::Ci(args) => args.run(),
             Self::QemuRun(args) => args.run(),

@@ -46,6 +46,11 @@ pub fn folder() -> Result<PathBuf> {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
+    let readme = fs::read_to_string(command::root().join("README.md"))?;
+    fs::write(
+        folder.join("rates.toml"),
+        sweep(&readme).context("README.md: found no block of TOML, wanted a sweep")?,
+    )?;
     let text = fs::read_to_string(command::root().join("docs/numerics.md"))?;
     fs::write(folder.join("my.txt"), text)?;
     if let Some((checkpoint, tokenizer)) = stories::data() {
@@ -55,9 +60,17 @@ pub fn folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// The sweep file of the README.
+fn sweep(text: &str) -> Option<&str> {
+    Some(text.split_once("```toml\n")?.1.split_once("```\n")?.0)
+}
+
 impl Example {
     /// Why it cannot be run here, if that is so.
     pub fn obstacle(&self) -> Option<&'static str> {
+        if self.line.contains("--engine torch") {
+            return Some("takes 5 GB from PyPI; cargo xtask test --torch tests the same");
+        }
         (self.line.contains("stories260K.bin") && stories::data().is_none()).then_some(stories::MISSING)
     }
 
@@ -94,5 +107,6 @@ mod tests {
         let text = "a\n```sh\ncargo xtask test\ncargo b\n```\nc\n```rust\nd\n```\n```sh\n\ne\n```\n";
         let lines: Vec<_> = parse(text).into_iter().map(|e| e.line).collect();
         assert_eq!(lines, ["cargo b", "e"]);
+        assert_eq!(sweep("a\n```toml\nb = 1\n```\nc\n"), Some("b = 1\n"));
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt::{self, Display},
     io::{BufRead, BufReader},
-    process::{ExitCode, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -22,6 +22,9 @@ pub struct Args {
     /// Only this board; may be given again
     #[arg(long)]
     board: Vec<String>,
+    /// Also run the tests of the PyTorch engine, which takes 5 GB from PyPI where that was never done
+    #[arg(long)]
+    torch: bool,
 }
 
 impl Args {
@@ -30,7 +33,20 @@ impl Args {
         let boards = self.boards()?;
         setup::run()?;
         let mut tally = Tally::default();
-        host(&mut tally)?;
+        host(&mut tally, &["--workspace", "--no-fail-fast"])?;
+        for (test, program, args) in WHERE_INSTALLED {
+            if command::succeeds(Command::new(program).args(args)) {
+                tally.skipped.retain(|name| !name.starts_with(test));
+                host(&mut tally, &["--package", "host-trainer", "--test", "sweep", test, "--", "--ignored"])?;
+            }
+        }
+        if self.torch {
+            tally.skipped.retain(|name| !name.contains(TORCH));
+            // One after the other: each takes all cores.
+            let only =
+                ["--package", "host-trainer", "--test", "torch", "--", "--ignored", "--test-threads", "1"];
+            host(&mut tally, &only)?;
+        }
         tally.check("host story is the golden one", golden::host().and_then(|text| golden::check(&text)));
         readme_commands(&mut tally)?;
         let name = "the two instruments of bench agree";
@@ -96,10 +112,20 @@ impl Display for Tally {
     }
 }
 
+/// Tests that want another program, and how to see whether it is there.
+const WHERE_INSTALLED: [(&str, &str, &[&str]); 2] = [
+    ("gnu_parallel_does_the_list", "parallel", &["--version"]),
+    ("ray_tune_does_the_runs", "python3", &["-c", "from ray import tune"]),
+];
+
+/// In the reason that the tests of the PyTorch engine give for being ignored.
+const TORCH: &str = "cargo xtask test --torch";
+
 /// `cargo test`, whose output is shown and counted.
-fn host(tally: &mut Tally) -> Result<()> {
+fn host(tally: &mut Tally, args: &[&str]) -> Result<()> {
     let mut cargo = command::cargo(".")
-        .args(["test", "--workspace", "--no-fail-fast"])
+        .arg("test")
+        .args(args)
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start cargo")?;
@@ -126,7 +152,10 @@ impl Tally {
         match outcome.split([',', ' ']).next() {
             Some("ok") => self.passed += 1,
             Some("FAILED") => self.failed += 1,
-            Some("ignored") => self.skipped.push(name.to_owned()),
+            Some("ignored") => {
+                let why = outcome.strip_prefix("ignored, ").map(|why| format!(": {why}"));
+                self.skipped.push(format!("{name}{}", why.unwrap_or_default()));
+            }
             _ => {}
         }
     }
@@ -215,6 +244,6 @@ mod tests {
             tally.count_line(line);
         }
         assert_eq!(tally.to_string(), "3 passed, 1 failed, 1 skipped");
-        assert_eq!(tally.skipped, ["e"]);
+        assert_eq!(tally.skipped, ["e: takes an hour"]);
     }
 }

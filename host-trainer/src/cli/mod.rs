@@ -5,10 +5,12 @@ mod export;
 mod import;
 mod inspect;
 mod run;
+mod sweep;
 mod train;
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::device::ModelFile;
+use crate::train::read_tokens;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -27,6 +29,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Args),
+    Sweep(sweep::Args),
     Eval(eval::Args),
     Export(export::Args),
     #[command(subcommand)]
@@ -40,6 +43,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => args.run(),
+        Command::Sweep(args) => args.run().map(done),
         Command::Eval(args) => args.run().map(done),
         Command::Export(args) => args.run().map(done),
         Command::Import(source) => source.run().map(done),
@@ -116,14 +120,4 @@ fn print(text: &str) -> Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("standard output"),
         _ => Ok(()),
     }
-}
-
-/// A stream of u16 token ids, little-endian.
-fn read_tokens(path: &Path) -> Result<Vec<u16>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let (pairs, rest) = bytes.as_chunks::<2>();
-    if !rest.is_empty() {
-        bail!("{}: found {} bytes, wanted an even number (u16 token ids)", path.display(), bytes.len());
-    }
-    Ok(pairs.iter().map(|&pair| u16::from_le_bytes(pair)).collect())
 }

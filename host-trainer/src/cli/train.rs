@@ -5,7 +5,8 @@ use crate::checkpoint::Info;
 use crate::corpus::Corpus;
 use crate::model::ActivationName;
 use crate::prepare::prepare;
-use crate::train::{DataConfig, TrainConfig, check_folder, train};
+use crate::torch::{self, Environment};
+use crate::train::{DataConfig, Stored, TrainConfig, check_folder, hand_over, train};
 use anyhow::{Context, Result, ensure};
 use serde::de::IntoDeserializer;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ use thumbformer::Activation;
 /// Writes a run folder: config.toml, metrics.jsonl, model.safetensors (the newest checkpoint),
 /// state.safetensors (to go on with --resume) and valid.u16 (the tokens of the held-out tail). Ctrl-C finishes
 /// the step, saves, and leaves with exit code 130.
+///
+/// The torch engine is PyTorch, in a virtual environment that it sets up by itself (THUMBFORMER_TORCH_VENV names another
+/// place for it). It trains the same network on the same batches; either engine goes on with the other's checkpoints.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Args {
@@ -32,6 +36,15 @@ pub struct Args {
     /// Go on with an interrupted run: with its text, and in its configuration unless --config says otherwise
     #[arg(long)]
     resume: bool,
+    /// What computes
+    #[arg(long, value_enum, default_value_t = Engine::Rust)]
+    engine: Engine,
+    /// Processes that share the batches; the torch engine has one for each GPU
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    nproc: usize,
+    /// Only make the run folder, with the tokens and the first weights; --resume begins, or torchrun (see the README)
+    #[arg(long, conflicts_with_all = ["resume", "engine", "nproc"])]
+    prepare: bool,
     /// Length of the run in optimizer steps
     #[arg(long, value_name = "N", conflicts_with = "minutes")]
     steps: Option<u64>,
@@ -88,12 +101,75 @@ pub struct Args {
     licence: Option<String>,
 }
 
+/// What computes the steps of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Engine {
+    /// Ours
+    Rust,
+    /// PyTorch
+    Torch,
+}
+
+/// What a run reads.
+struct Source {
+    info: Info,
+    train: Vec<u16>,
+    valid: Vec<u16>,
+    tokenizer: Option<Vec<u8>>,
+}
+
 impl Args {
     pub fn run(self) -> Result<ExitCode> {
+        let torch = self.engine == Engine::Torch;
+        ensure!(
+            self.nproc == 1 || torch && self.nproc > 1,
+            "--nproc: found {}, wanted {}",
+            self.nproc,
+            if torch { "at least 1" } else { "1, or --engine torch; the Rust engine has --threads" }
+        );
         check_folder(&self.output, self.resume)?;
         let mut config = self.config()?;
         config.validate()?;
         config.model.config.check().context("no model file can hold this shape")?;
+        let environment = torch.then(Environment::set_up).transpose()?;
+        let source = match self.stored_source(&config)? {
+            Some(source) => source,
+            None => self.source(&mut config)?,
+        };
+        eprintln!("seed      {}", config.training.seed);
+        let Source { info, train: tokens, valid, tokenizer } = source;
+        let outcome = if torch || self.prepare {
+            let tokenizer = tokenizer.as_deref();
+            hand_over(&self.output, config, &info, &tokens, &valid, tokenizer, self.resume)?;
+            let Some(environment) = environment else {
+                eprintln!("to begin: thumbformer train --resume -o {}", self.output.display());
+                return Ok(ExitCode::SUCCESS);
+            };
+            torch::train(&environment, &self.output, self.nproc)?
+        } else {
+            train(&self.output, config, info, &tokens, &valid, tokenizer, self.resume)?
+        };
+        if outcome.interrupted {
+            eprintln!(
+                "interrupted after {} steps; to go on: thumbformer train --resume -o {}{}",
+                outcome.steps,
+                self.output.display(),
+                if torch { format!(" --engine torch --nproc {}", self.nproc) } else { String::new() }
+            );
+            return Ok(ExitCode::from(130));
+        }
+        print(&serde_json::to_string(&serde_json::json!({
+            "steps": outcome.steps,
+            "train_loss": outcome.train_loss,
+            "valid_loss": outcome.valid_loss,
+            "seconds": outcome.seconds,
+            "tokens_per_second": outcome.tokens_per_second,
+        }))?)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The text's tokens.
+    fn source(&self, config: &mut TrainConfig) -> Result<Source> {
         let corpus = self.corpus(&mut config.data)?;
         let shape = config.model.config;
         let data = prepare(&corpus, shape.vocab_size, shape.seq_len, config.data.held_out, |_| ())?;
@@ -119,32 +195,20 @@ impl Args {
                 corpus.provenance.name, corpus.provenance.bytes, corpus.provenance.crc32
             ),
         };
-        eprintln!("seed      {}", config.training.seed);
-        let outcome = train(
-            &self.output,
-            config,
-            info,
-            &data.train,
-            &data.valid,
-            Some(data.tokenizer.clone()),
-            self.resume,
-        )?;
-        if outcome.interrupted {
-            eprintln!(
-                "interrupted after {} steps; to go on: thumbformer train --resume -o {}",
-                outcome.steps,
-                self.output.display()
-            );
-            return Ok(ExitCode::from(130));
+        Ok(Source { info, train: data.train, valid: data.valid, tokenizer: Some(data.tokenizer) })
+    }
+
+    /// The tokens of the run to resume, where its folder has them and no text is named.
+    fn stored_source(&self, config: &TrainConfig) -> Result<Option<Source>> {
+        if !self.resume || self.corpus.is_some() {
+            return Ok(None);
         }
-        print(&serde_json::to_string(&serde_json::json!({
-            "steps": outcome.steps,
-            "train_loss": outcome.train_loss,
-            "valid_loss": outcome.valid_loss,
-            "seconds": outcome.seconds,
-            "tokens_per_second": outcome.tokens_per_second,
-        }))?)?;
-        Ok(ExitCode::SUCCESS)
+        let Some(Stored { train, valid, tokenizer, info }) = Stored::read(&self.output)? else {
+            return Ok(None);
+        };
+        same_held_out(&config.data, &self.stored()?.data)?;
+        eprintln!("tokens    {} to learn, {} held out, of the run folder", train.len(), valid.len());
+        Ok(Some(Source { info, train, valid, tokenizer }))
     }
 
     /// Reads the text; one to go on with must be that of the run.
@@ -166,12 +230,7 @@ impl Args {
                     "{}: found another text (crc32 {found:08x}), wanted that of the run (crc32 {wanted:08x})",
                     corpus.provenance.name
                 );
-                ensure!(
-                    data.held_out == run.held_out,
-                    "held_out: found {}, wanted {} as in the run",
-                    data.held_out,
-                    run.held_out
-                );
+                same_held_out(data, &run)?;
             }
         }
         Ok(corpus)
@@ -230,6 +289,12 @@ impl Args {
 /// An activation by the name that it has in a configuration.
 fn activation_of(name: &str) -> Result<Activation, serde::de::value::Error> {
     ActivationName::deserialize(name.into_deserializer())
+}
+
+fn same_held_out(found: &DataConfig, wanted: &DataConfig) -> Result<()> {
+    let (found, wanted) = (found.held_out, wanted.held_out);
+    ensure!(found == wanted, "held_out: found {found}, wanted {wanted} as in the run");
+    Ok(())
 }
 
 fn name_of(path: &Path) -> String {

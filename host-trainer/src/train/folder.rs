@@ -1,4 +1,5 @@
-//! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `state.safetensors`, `valid.u16`.
+//! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `state.safetensors`, `valid.u16`, and where
+//! another program trains, `train.u16`.
 
 use super::config::TrainConfig;
 use crate::checkpoint::{self, Info, State, check_output, write_atomically};
@@ -82,6 +83,7 @@ impl RunFolder {
     /// Writes the state, then the model.
     pub fn save(&self, state: &State, model: &Model, info: &Info, tokenizer: Option<&[u8]>) -> Result<()> {
         state.save(&self.path.join(STATE))?;
+        // `stored::Stored` and the torch engine take this end off again.
         let provenance = format!("{}, {} steps, seed {}", info.provenance, state.step, state.seed);
         let info = Info { provenance, ..info.clone() };
         checkpoint::save(&self.path.join(MODEL), model, &info, tokenizer)
@@ -89,16 +91,29 @@ impl RunFolder {
 
     /// Writes the held-out tokens.
     pub fn save_held_out(&self, tokens: &[u16]) -> Result<()> {
+        self.save_tokens(VALID, tokens)
+    }
+
+    /// Writes the tokens to learn from.
+    pub fn save_train(&self, tokens: &[u16]) -> Result<()> {
+        self.save_tokens(TRAIN, tokens)
+    }
+
+    fn save_tokens(&self, name: &str, tokens: &[u16]) -> Result<()> {
         let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
-        write_atomically(&self.path.join(VALID), &[&bytes])
+        write_atomically(&self.path.join(name), &[&bytes])
     }
 }
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
-const MODEL: &str = "model.safetensors";
+/// The newest checkpoint.
+pub(super) const MODEL: &str = "model.safetensors";
 const STATE: &str = "state.safetensors";
-const VALID: &str = "valid.u16";
+/// The tokens to learn from.
+pub(super) const TRAIN: &str = "train.u16";
+/// The held-out tokens.
+pub(super) const VALID: &str = "valid.u16";
 
 /// Drops the metrics of steps that are going to be done again.
 fn forget_after(metrics: &Path, step: u64) -> Result<()> {

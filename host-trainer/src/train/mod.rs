@@ -4,11 +4,14 @@ mod config;
 mod folder;
 mod interrupt;
 mod progress;
+mod stored;
 mod trainer;
 mod turns;
 
 pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig};
 pub use folder::check_folder;
+pub(crate) use interrupt::Interruptible;
+pub use stored::{Stored, read_tokens};
 pub use trainer::{StepReport, Trainer};
 
 use crate::checkpoint::Info;
@@ -16,7 +19,6 @@ use crate::eval::loss_on_threads;
 use crate::model::check_vocabulary;
 use anyhow::{Context, Result, ensure};
 use folder::RunFolder;
-use interrupt::Interruptible;
 use progress::{Moment, Progress};
 use serde_json::json;
 use std::num::NonZero;
@@ -57,31 +59,60 @@ pub fn train(
     tokenizer: Option<Vec<u8>>,
     resume: bool,
 ) -> Result<Outcome> {
-    if config.training.threads == 0 {
-        config.training.threads = thread::available_parallelism().map_or(1, NonZero::get);
-    }
-    check_tokens(&config, train_tokens).context("training tokens")?;
-    if !valid_tokens.is_empty() {
-        check_tokens(&config, valid_tokens).context("validation tokens")?;
-    }
-
-    let mut trainer = Trainer::new(config.clone())?;
-    let mut best_loss = f64::INFINITY;
-    let folder = if resume {
-        let len = trainer.model().params().values.len();
-        let state = RunFolder::state(run_dir, &config, tokenizer.as_deref(), len)?;
-        best_loss = state.best_loss;
-        trainer.restore(state)?;
-        check_budget(&trainer, &config)?;
-        RunFolder::resume(run_dir, &config, trainer.step())?
-    } else {
-        RunFolder::create(run_dir, &config)?
-    };
+    let (trainer, folder, best_loss) =
+        open(run_dir, &mut config, train_tokens, valid_tokens, tokenizer.as_deref(), resume)?;
     let mut run =
         Run { trainer, folder, config, info, valid_tokens, tokenizer, best_loss, progress: Progress::new() };
     let outcome = run.until_stopped(train_tokens);
     run.progress.finish();
     outcome
+}
+
+/// Makes the folder of a run that another program is to do, or readies one to go on: with its tokens, and the weights and
+/// the optimizer as they are after the steps that are done. See [`train`] for the arguments.
+pub fn hand_over(
+    run_dir: &Path,
+    mut config: TrainConfig,
+    info: &Info,
+    train_tokens: &[u16],
+    valid_tokens: &[u16],
+    tokenizer: Option<&[u8]>,
+    resume: bool,
+) -> Result<()> {
+    let (trainer, folder, best_loss) =
+        open(run_dir, &mut config, train_tokens, valid_tokens, tokenizer, resume)?;
+    folder.save_train(train_tokens)?;
+    folder.save_held_out(valid_tokens)?;
+    folder.save(&trainer.state(best_loss), trainer.model(), info, tokenizer)
+}
+
+/// A run where it begins or goes on: its trainer, its folder, and its lowest validation loss.
+fn open(
+    run_dir: &Path,
+    config: &mut TrainConfig,
+    train_tokens: &[u16],
+    valid_tokens: &[u16],
+    tokenizer: Option<&[u8]>,
+    resume: bool,
+) -> Result<(Trainer, RunFolder, f64)> {
+    if config.training.threads == 0 {
+        config.training.threads = thread::available_parallelism().map_or(1, NonZero::get);
+    }
+    check_tokens(config, train_tokens).context("training tokens")?;
+    if !valid_tokens.is_empty() {
+        check_tokens(config, valid_tokens).context("validation tokens")?;
+    }
+    let mut trainer = Trainer::new(config.clone())?;
+    if !resume {
+        return Ok((trainer, RunFolder::create(run_dir, config)?, f64::INFINITY));
+    }
+    let len = trainer.model().params().values.len();
+    let state = RunFolder::state(run_dir, config, tokenizer, len)?;
+    let best_loss = state.best_loss;
+    trainer.restore(state)?;
+    check_budget(&trainer, config)?;
+    let folder = RunFolder::resume(run_dir, config, trainer.step())?;
+    Ok((trainer, folder, best_loss))
 }
 
 fn check_tokens(config: &TrainConfig, tokens: &[u16]) -> Result<()> {
