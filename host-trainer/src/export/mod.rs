@@ -8,8 +8,8 @@ mod calibrate;
 mod compensate;
 mod equalize;
 mod fold;
-mod int4;
-mod quantize;
+pub(crate) mod int4;
+pub(crate) mod quantize;
 mod target;
 
 pub use auto::{Group, Widths};
