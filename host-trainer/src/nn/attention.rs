@@ -6,7 +6,7 @@
 
 use super::dropout::{apply as drop, check_rate};
 use super::graph::{Backward, Forward, Freeze, Keeps, Mode, Operation, Recorder, Training, Value};
-use super::math::{dot, softmax};
+use super::math::{dot, softmax, vectorized};
 use super::matrix::{Matrix, MatrixMut, Write, matmul};
 use super::real::Real;
 
@@ -231,11 +231,16 @@ impl<R: Real> Operation<R> for Attention {
                 Matrix::strided(&qs[block.q..], rows, head_dim, q_stride),
                 Matrix::strided(&kvs[block.k..], end, head_dim, kv_stride).transposed(),
             );
-            for (i, row) in scores.chunks_exact_mut(end).enumerate() {
-                let (seen, hidden) = row.split_at_mut(self.seen(&block, i));
-                softmax(seen, scale);
-                hidden.fill(R::ZERO);
-            }
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (i, row) in scores.chunks_exact_mut(end).enumerate() {
+                        let (seen, hidden) = row.split_at_mut(self.seen(&block, i));
+                        softmax(seen, scale);
+                        hidden.fill(R::ZERO);
+                    }
+                },
+            );
             let applied = self.dropped(&block, pass.given.key, scores, spare);
             (pass.multiply)(
                 MatrixMut::strided(&mut pass.output[block.y..], rows, head_dim, dim),
@@ -278,20 +283,26 @@ impl<R: Real> Operation<R> for Attention {
             );
             // Through the softmax: ds = p * (dp - <dp, p>), and <dp, p> = <dy, y>. Dropout multiplies p and dp by
             // the same mask.
-            let each = dscores.chunks_exact_mut(end).zip(applied.chunks_exact(end)).zip(p.chunks_exact(end));
-            for (i, ((ds, applied), p)) in each.enumerate() {
-                let at = block.y + i * dim;
-                let mean = dot(&dy[at..at + head_dim], &y[at..at + head_dim]);
-                if self.rate == 0.0 {
-                    for (ds, &p) in ds.iter_mut().zip(p) {
-                        *ds = p * (*ds - mean) * scale;
+            vectorized(
+                #[inline(always)]
+                || {
+                    let each =
+                        dscores.chunks_exact_mut(end).zip(applied.chunks_exact(end)).zip(p.chunks_exact(end));
+                    for (i, ((ds, applied), p)) in each.enumerate() {
+                        let at = block.y + i * dim;
+                        let mean = dot(&dy[at..at + head_dim], &y[at..at + head_dim]);
+                        if self.rate == 0.0 {
+                            for (ds, &p) in ds.iter_mut().zip(p) {
+                                *ds = p * (*ds - mean) * scale;
+                            }
+                        } else {
+                            for ((ds, &applied), &p) in ds.iter_mut().zip(applied).zip(p) {
+                                *ds = (applied * *ds - p * mean) * scale;
+                            }
+                        }
                     }
-                } else {
-                    for ((ds, &applied), &p) in ds.iter_mut().zip(applied).zip(p) {
-                        *ds = (applied * *ds - p * mean) * scale;
-                    }
-                }
-            }
+                },
+            );
             let dscores = Matrix::new(dscores, rows, end);
             matmul(
                 MatrixMut::strided(&mut dinputs[0][block.q..], rows, head_dim, q_stride),
