@@ -2,7 +2,7 @@
 
 use super::activation::Function;
 use super::attention::{Heads, Mask};
-use super::batch_norm::follow;
+use super::batch_norm::{MOMENTUM, follow};
 use super::cross_entropy::IGNORED;
 use super::graph::{Given, Memory, Network, Recorder, TensorRole, Training, Value};
 use super::real::Real;
@@ -88,7 +88,7 @@ impl Case<'_> {
         for tensor in network.tensors().iter().filter(|tensor| tensor.role == TensorRole::Weight) {
             self.equal(&format!("grad/{}", last(&tensor.name)), &grad[tensor.range.clone()]);
         }
-        follow(&network, &mut params, &grad, 1, 0.1);
+        follow(&network, &mut params, &mut grad, 1, MOMENTUM);
         for tensor in network.tensors().iter().filter(|tensor| tensor.role == TensorRole::Statistic) {
             self.equal(&format!("after/{}", last(&tensor.name)), &params[tensor.range.clone()]);
         }
