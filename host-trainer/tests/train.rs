@@ -114,6 +114,24 @@ fn the_seed_decides() {
 }
 
 #[test]
+fn the_number_of_threads_does_not_matter() {
+    let text = corpus(500);
+    let run = |threads| {
+        let mut config = config(4);
+        config.training.threads = threads;
+        config.training.batch = 5;
+        config.training.dropout = 0.1;
+        let mut trainer = Trainer::new(config).unwrap();
+        let losses: Vec<f64> = (0..4).map(|_| trainer.advance(&text).unwrap().loss).collect();
+        (losses, trainer.model().params().values.clone())
+    };
+    let alone = run(1);
+    for threads in [2, 3, 5] {
+        assert!(run(threads) == alone, "{threads} threads");
+    }
+}
+
+#[test]
 fn a_budget_of_minutes_ends_the_run() {
     let folder = Folder::new("train-minutes");
     let mut config = config(1);

@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// A tensor to write.
@@ -29,37 +29,43 @@ pub enum Data<'a> {
 pub fn write(path: &Path, entries: &[Entry<'_>], metadata: BTreeMap<&str, String>) -> Result<()> {
     let mut header = serde_json::Map::new();
     header.insert("__metadata__".into(), json!(metadata));
-    let mut data = Vec::new();
+    let mut end = 0;
     for entry in entries {
-        let start = data.len();
-        let dtype = match entry.data {
-            Data::F32(values) => {
-                data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-                "F32"
-            }
-            Data::U8(values) => {
-                data.extend_from_slice(values);
-                "U8"
-            }
+        let (dtype, len) = match entry.data {
+            Data::F32(values) => ("F32", size_of_val(values)),
+            Data::U8(values) => ("U8", values.len()),
         };
-        let offsets = [start, data.len()];
+        let offsets = [end, end + len];
+        end += len;
         let info = json!({ "dtype": dtype, "shape": entry.shape, "data_offsets": offsets });
         header.insert(entry.name.into(), info);
     }
     let mut header = serde_json::to_string(&header)?.into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
-    let len = (header.len() as u64).to_le_bytes();
-    write_atomically(path, &[&len, &header, &data])
+    replace(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        entries.iter().try_for_each(|entry| match entry.data {
+            // A buffer at a time: a second copy of the model would be the run's peak of memory.
+            Data::F32(values) => values.chunks(4096).try_for_each(|values| {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                file.write_all(&bytes)
+            }),
+            Data::U8(values) => file.write_all(values),
+        })
+    })
 }
 
 /// Replaces a file by new contents; whoever reads it finds the old or the new, never a part.
 pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
+    replace(path, |file| parts.iter().try_for_each(|part| file.write_all(part)))
+}
+
+fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let partial = partial(path);
     let write = || {
         let mut file = File::create(&partial)?;
-        for part in parts {
-            file.write_all(part)?;
-        }
+        write(&mut file)?;
         file.sync_all()?;
         fs::rename(&partial, path)
     };

@@ -9,8 +9,8 @@ mod compensate;
 mod equalize;
 mod fold;
 mod group;
-mod int4;
-mod quantize;
+pub(crate) mod int4;
+pub(crate) mod quantize;
 mod target;
 
 pub use auto::{Group, Widths};

@@ -1,7 +1,7 @@
 //! The non-linearity between the two matrices of an MLP, plain or gated (Shazeer 2020).
 
 use super::graph::{Backward, Forward, Freeze, Keeps, Mode, Operation, Recorder, Value};
-use super::math::sigmoid;
+use super::math::{sigmoid, vectorized};
 use super::matrix::Write;
 use super::real::Real;
 
@@ -63,26 +63,32 @@ impl<R: Real> Operation<R> for Activation {
 
     fn forward(&self, pass: Forward<'_, R>) {
         let ([up, _], hidden) = (pass.inputs, pass.output);
-        match self.function {
-            Function::Silu => self.apply(silu, up, hidden),
-            Function::Gelu => self.apply(gelu, up, hidden),
-            Function::GeluTanh => self.apply(gelu_tanh, up, hidden),
-            Function::Relu => self.apply(relu, up, hidden),
-            Function::ReluSquared => self.apply(relu_squared, up, hidden),
-        }
+        vectorized(
+            #[inline(always)]
+            || match self.function {
+                Function::Silu => self.apply(silu, up, hidden),
+                Function::Gelu => self.apply(gelu, up, hidden),
+                Function::GeluTanh => self.apply(gelu_tanh, up, hidden),
+                Function::Relu => self.apply(relu, up, hidden),
+                Function::ReluSquared => self.apply(relu_squared, up, hidden),
+            },
+        );
     }
 
     fn backward(&self, pass: Backward<'_, R>) {
         let ([up, _], dhidden, [dup, _]) = (pass.inputs, pass.doutput, pass.dinputs);
         // `unapply` adds only where it must.
         let (dup, write) = (dup.values, dup.write);
-        match self.function {
-            Function::Silu => self.unapply(silu, up, dhidden, dup, write),
-            Function::Gelu => self.unapply(gelu, up, dhidden, dup, write),
-            Function::GeluTanh => self.unapply(gelu_tanh, up, dhidden, dup, write),
-            Function::Relu => self.unapply(relu, up, dhidden, dup, write),
-            Function::ReluSquared => self.unapply(relu_squared, up, dhidden, dup, write),
-        }
+        vectorized(
+            #[inline(always)]
+            || match self.function {
+                Function::Silu => self.unapply(silu, up, dhidden, dup, write),
+                Function::Gelu => self.unapply(gelu, up, dhidden, dup, write),
+                Function::GeluTanh => self.unapply(gelu_tanh, up, dhidden, dup, write),
+                Function::Relu => self.unapply(relu, up, dhidden, dup, write),
+                Function::ReluSquared => self.unapply(relu_squared, up, dhidden, dup, write),
+            },
+        );
     }
 
     fn freeze(&self) -> Freeze<R> {

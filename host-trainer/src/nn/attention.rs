@@ -6,7 +6,7 @@
 
 use super::dropout::{apply as drop, check_rate};
 use super::graph::{Backward, Forward, Freeze, Keeps, Mode, Operation, Recorder, Training, Value};
-use super::math::{dot, softmax};
+use super::math::{dot, softmax, vectorized};
 use super::matrix::{Matrix, MatrixMut, Write, matmul};
 use super::real::Real;
 
@@ -45,8 +45,7 @@ pub enum Mask {
     Bidirectional,
 }
 
-/// Saves the attention weights `[sequences, n_heads, queries, keys]`, of which the part right of a causal row's block
-/// is left as it was.
+/// Saves the attention weights of a block behind one another, `[rows, keys that any of them sees]`.
 #[derive(Debug, Clone)]
 struct Attention {
     heads: Heads,
@@ -141,9 +140,28 @@ impl Attention {
         R::ONE / R::of(self.heads.head_dim as f64).sqrt()
     }
 
+    /// Where the weights of the block that begins at row `first` lie among those of its head.
+    fn weights_before(&self, first: usize) -> usize {
+        match self.mask {
+            Mask::Bidirectional => first * self.keys,
+            // Whole blocks, each of which sees one block more than the one before.
+            Mask::Causal if first < self.queries => first * (first + BLOCK) / 2,
+            Mask::Causal => {
+                let last = (first - 1) / BLOCK * BLOCK;
+                self.weights_before(last) + (first - last) * first
+            }
+        }
+    }
+
+    /// The number of weights of all heads of all sequences.
+    fn weights(&self) -> usize {
+        self.sequences * self.heads.n_heads * self.weights_before(self.queries)
+    }
+
     fn blocks(&self) -> impl Iterator<Item = Block> {
         let &Self { heads, queries, keys, .. } = self;
         let (q_stride, kv_stride) = self.strides();
+        let head_weights = self.weights_before(queries);
         let keys_at = if self.across { 0 } else { heads.dim() };
         let group = heads.n_heads / heads.n_kv_heads;
         (0..self.sequences * heads.n_heads).flat_map(move |i| {
@@ -161,7 +179,7 @@ impl Attention {
                     q: row * q_stride + head * heads.head_dim,
                     k: keys_start + key,
                     v: keys_start + key + heads.kv_dim(),
-                    p: (i * queries + first) * keys,
+                    p: i * head_weights + self.weights_before(first),
                     name: (i * queries + first) as u64,
                 }
             })
@@ -191,8 +209,7 @@ impl<R: Real> Operation<R> for Attention {
 
     fn saved(&self) -> usize {
         // Under dropout, and a block of weights as they are applied.
-        let weights = self.sequences * self.heads.n_heads * self.queries * self.keys;
-        weights + if self.rate > 0.0 { BLOCK * self.keys } else { 0 }
+        self.weights() + if self.rate > 0.0 { BLOCK * self.keys } else { 0 }
     }
 
     fn scratch(&self) -> usize {
@@ -201,30 +218,34 @@ impl<R: Real> Operation<R> for Attention {
 
     fn forward(&self, pass: Forward<'_, R>) {
         let Heads { head_dim, .. } = self.heads;
-        let (dim, keys, scale) = (self.heads.dim(), self.keys, self.scale());
+        let (dim, scale) = (self.heads.dim(), self.scale());
         let (q_stride, kv_stride) = self.strides();
         let [qs, kvs] = if self.across { pass.inputs } else { [pass.inputs[0]; 2] };
-        let (weights, spare) =
-            pass.saved.split_at_mut(self.sequences * self.heads.n_heads * self.queries * keys);
+        let (weights, spare) = pass.saved.split_at_mut(self.weights());
         for block in self.blocks() {
             let Block { rows, end, .. } = block;
-            let scores = &mut weights[block.p..][..rows * keys];
+            let scores = &mut weights[block.p..][..rows * end];
             (pass.multiply)(
-                MatrixMut::strided(scores, rows, end, keys),
+                MatrixMut::new(scores, rows, end),
                 Write::Set,
                 Matrix::strided(&qs[block.q..], rows, head_dim, q_stride),
                 Matrix::strided(&kvs[block.k..], end, head_dim, kv_stride).transposed(),
             );
-            for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
-                let (seen, hidden) = row[..end].split_at_mut(self.seen(&block, i));
-                softmax(seen, scale);
-                hidden.fill(R::ZERO);
-            }
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (i, row) in scores.chunks_exact_mut(end).enumerate() {
+                        let (seen, hidden) = row.split_at_mut(self.seen(&block, i));
+                        softmax(seen, scale);
+                        hidden.fill(R::ZERO);
+                    }
+                },
+            );
             let applied = self.dropped(&block, pass.given.key, scores, spare);
             (pass.multiply)(
                 MatrixMut::strided(&mut pass.output[block.y..], rows, head_dim, dim),
                 Write::Set,
-                Matrix::strided(applied, rows, end, keys),
+                Matrix::new(applied, rows, end),
                 Matrix::strided(&kvs[block.v..], end, head_dim, kv_stride),
             );
         }
@@ -232,11 +253,11 @@ impl<R: Real> Operation<R> for Attention {
 
     fn backward(&self, pass: Backward<'_, R>) {
         let Heads { head_dim, .. } = self.heads;
-        let (dim, keys, scale) = (self.heads.dim(), self.keys, self.scale::<R>());
+        let (dim, scale) = (self.heads.dim(), self.scale::<R>());
         let (q_stride, kv_stride) = self.strides();
         let [qs, kvs] = if self.across { pass.inputs } else { [pass.inputs[0]; 2] };
         let (y, dy) = (pass.output, pass.doutput);
-        let (first, spare) = pass.scratch.split_at_mut(BLOCK * keys);
+        let (first, spare) = pass.scratch.split_at_mut(BLOCK * self.keys);
         // Queries' rows are set once, keys' and values' rows are added to by every block that sees them.
         let [dq, dkv] = pass.dinputs;
         let q_write = if self.across { dq.write } else { Write::Add };
@@ -244,11 +265,11 @@ impl<R: Real> Operation<R> for Attention {
         let kv = usize::from(self.across);
         for block in self.blocks() {
             let Block { rows, end, .. } = block;
-            let dscores = &mut first[..rows * keys];
-            let p = &pass.saved[block.p..][..rows * keys];
+            let dscores = &mut first[..rows * end];
+            let p = &pass.saved[block.p..][..rows * end];
             let dy_rows = Matrix::strided(&dy[block.y..], rows, head_dim, dim);
             matmul(
-                MatrixMut::strided(dscores, rows, end, keys),
+                MatrixMut::new(dscores, rows, end),
                 Write::Set,
                 dy_rows,
                 Matrix::strided(&kvs[block.v..], end, head_dim, kv_stride).transposed(),
@@ -257,27 +278,32 @@ impl<R: Real> Operation<R> for Attention {
             matmul(
                 MatrixMut::strided(&mut dinputs[kv][block.v..], end, head_dim, kv_stride),
                 Write::Add,
-                Matrix::strided(applied, rows, end, keys).transposed(),
+                Matrix::new(applied, rows, end).transposed(),
                 dy_rows,
             );
             // Through the softmax: ds = p * (dp - <dp, p>), and <dp, p> = <dy, y>. Dropout multiplies p and dp by
             // the same mask.
-            let each =
-                dscores.chunks_exact_mut(keys).zip(applied.chunks_exact(keys)).zip(p.chunks_exact(keys));
-            for (i, ((ds, applied), p)) in each.enumerate() {
-                let at = block.y + i * dim;
-                let mean = dot(&dy[at..at + head_dim], &y[at..at + head_dim]);
-                if self.rate == 0.0 {
-                    for (ds, &p) in ds[..end].iter_mut().zip(p) {
-                        *ds = p * (*ds - mean) * scale;
+            vectorized(
+                #[inline(always)]
+                || {
+                    let each =
+                        dscores.chunks_exact_mut(end).zip(applied.chunks_exact(end)).zip(p.chunks_exact(end));
+                    for (i, ((ds, applied), p)) in each.enumerate() {
+                        let at = block.y + i * dim;
+                        let mean = dot(&dy[at..at + head_dim], &y[at..at + head_dim]);
+                        if self.rate == 0.0 {
+                            for (ds, &p) in ds.iter_mut().zip(p) {
+                                *ds = p * (*ds - mean) * scale;
+                            }
+                        } else {
+                            for ((ds, &applied), &p) in ds.iter_mut().zip(applied).zip(p) {
+                                *ds = (applied * *ds - p * mean) * scale;
+                            }
+                        }
                     }
-                } else {
-                    for ((ds, &applied), &p) in ds[..end].iter_mut().zip(applied).zip(p) {
-                        *ds = (applied * *ds - p * mean) * scale;
-                    }
-                }
-            }
-            let dscores = Matrix::strided(dscores, rows, end, keys);
+                },
+            );
+            let dscores = Matrix::new(dscores, rows, end);
             matmul(
                 MatrixMut::strided(&mut dinputs[0][block.q..], rows, head_dim, q_stride),
                 q_write,

@@ -45,19 +45,24 @@ impl<R: Real> Recorder<Training, R> {
     }
 }
 
+/// What PyTorch calls momentum: the fraction of the way that running statistics go at a step.
+pub const MOMENTUM: f64 = 0.1;
+
 /// Moves the running statistics, by a fraction `momentum` of the way, towards the mean of those of `calls` batches.
-/// Backward passes have added them to `grad`, where they leave the statistics' places free for them.
+/// Backward passes have added these to `grad`, where statistics have no gradient; they are taken out of it, so that
+/// neither its norm nor an optimizer meets them.
 pub fn follow<R: Real>(
     network: &Network<Training, R>,
     params: &mut [R],
-    grad: &[R],
+    grad: &mut [R],
     calls: usize,
     momentum: f64,
 ) {
     let (calls, momentum) = (R::of(calls as f64), R::of(momentum));
     for tensor in network.tensors().iter().filter(|tensor| tensor.role == TensorRole::Statistic) {
-        for (running, &sum) in zip(&mut params[tensor.range.clone()], &grad[tensor.range.clone()]) {
-            *running += (sum / calls - *running) * momentum;
+        for (running, sum) in zip(&mut params[tensor.range.clone()], &mut grad[tensor.range.clone()]) {
+            *running += (*sum / calls - *running) * momentum;
+            *sum = R::ZERO;
         }
     }
 }
@@ -213,7 +218,8 @@ mod tests {
                 network.forward(&params, &given, &mut memory);
                 network.backward(&params, &given, &mut memory, &mut grad);
             }
-            follow(&network, &mut params, &grad, 2, 0.1);
+            follow(&network, &mut params, &mut grad, 2, MOMENTUM);
+            assert!(grad[2 * width..].iter().all(|&left| left == 0.0));
         }
         let trained = network.output(&memory).to_vec();
         let frozen = network.freeze();

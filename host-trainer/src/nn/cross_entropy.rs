@@ -1,7 +1,7 @@
 //! Cross-entropy of the softmax of logits, in nats.
 
 use super::graph::{Backward, Forward, Freeze, Mode, Operation, Recorder, Value};
-use super::math::{softmax, sum};
+use super::math::{softmax, sum, vectorized};
 use super::real::Real;
 use std::iter::zip;
 
@@ -28,6 +28,18 @@ impl<M: Mode, R: Real> Recorder<M, R> {
     }
 }
 
+impl CrossEntropy {
+    /// The loss of a row, which becomes probabilities.
+    #[inline(always)]
+    fn row<R: Real>(&self, row: &mut [R], target: u16) -> f64 {
+        let mean = if self.smoothing > 0.0 { (sum(row) / R::of(self.classes as f64)).wide() } else { 0.0 };
+        let logit = row.get(usize::from(target)).copied();
+        let log_sum = softmax(row, R::ONE);
+        // With smoothing the logit gives way to the mean of all. A target that is ignored has no logit.
+        logit.map_or(0.0, |logit| (log_sum - logit).wide() + self.smoothing * (logit.wide() - mean))
+    }
+}
+
 impl<R: Real> Operation<R> for CrossEntropy {
     fn in_place(&self) -> bool {
         true
@@ -40,17 +52,16 @@ impl<R: Real> Operation<R> for CrossEntropy {
     fn forward(&self, pass: Forward<'_, R>) {
         let (classes, targets) = (self.classes, pass.given.targets);
         assert_eq!(pass.output.len(), targets.len() * classes, "a target for each row");
-        for (row, &target) in zip(pass.output.chunks_exact_mut(classes), targets) {
-            // One row more costs less than a branch around it.
-            let counts = target != IGNORED;
-            let logit = if counts { row[usize::from(target)] } else { R::ZERO };
-            let others = if self.smoothing > 0.0 { (sum(row) / R::of(classes as f64)).wide() } else { 0.0 };
-            let log_sum = softmax(row, R::ONE);
-            if counts {
-                // With smoothing the logit gives way to the mean of all.
-                *pass.loss += (log_sum - logit).wide() + self.smoothing * (logit.wide() - others);
-            }
-        }
+        let known = |&target: &u16| usize::from(target) < classes || target == IGNORED;
+        assert!(targets.iter().all(known), "targets of the classes, or ignored");
+        let loss = vectorized(
+            #[inline(always)]
+            || {
+                let rows = zip(pass.output.chunks_exact_mut(classes), targets);
+                rows.fold(*pass.loss, |loss, (row, &target)| loss + self.row(row, target))
+            },
+        );
+        *pass.loss = loss;
     }
 
     fn backward(&self, pass: Backward<'_, R>) {

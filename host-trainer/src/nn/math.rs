@@ -2,6 +2,13 @@
 
 use super::real::Real;
 
+/// Runs loops with the widest vector instructions that the processor has. What they compute does not change: nothing
+/// here may be reordered, and a product and a sum are not fused. The closure must be `#[inline(always)]` to be compiled so.
+#[inline(always)]
+pub fn vectorized<T>(loops: impl FnOnce() -> T) -> T {
+    pulp::Arch::new().dispatch(loops)
+}
+
 /// Number of partial results that a reduction keeps, one per vector lane.
 const LANES: usize = 8;
 
@@ -63,20 +70,20 @@ pub fn reduce<R: Real>(len: usize, f: impl Fn(usize) -> R) -> R {
 }
 
 /// The inner product of two rows of equal length.
-#[inline]
+#[inline(always)]
 pub fn dot<R: Real>(a: &[R], b: &[R]) -> R {
     let b = &b[..a.len()];
     reduce(a.len(), |i| a[i] * b[i])
 }
 
 /// The sum of a row.
-#[inline]
+#[inline(always)]
 pub fn sum<R: Real>(x: &[R]) -> R {
     reduce(x.len(), |i| x[i])
 }
 
 /// The largest value of a row.
-#[inline]
+#[inline(always)]
 pub fn max<R: Real>(x: &[R]) -> R {
     let least = R::of(f64::NEG_INFINITY);
     let (chunks, rest) = x.as_chunks::<LANES>();
@@ -91,7 +98,7 @@ pub fn max<R: Real>(x: &[R]) -> R {
 
 /// Softmax in place after multiplying by `scale`, and the natural logarithm of the sum of
 /// exponentials of the scaled row.
-#[inline]
+#[inline(always)]
 pub fn softmax<R: Real>(row: &mut [R], scale: R) -> R {
     let peak = max(row) * scale;
     for x in row.iter_mut() {
@@ -106,7 +113,7 @@ pub fn softmax<R: Real>(row: &mut [R], scale: R) -> R {
 }
 
 /// `x += y`, element by element.
-#[inline]
+#[inline(always)]
 pub fn add<R: Real>(x: &mut [R], y: &[R]) {
     for (x, &y) in x.iter_mut().zip(y) {
         *x += y;

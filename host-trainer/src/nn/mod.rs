@@ -18,6 +18,7 @@ pub mod batch_norm;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
+pub mod fake_quantize;
 pub mod graph;
 pub mod linear;
 pub mod math;
@@ -32,3 +33,5 @@ pub mod rope;
 
 #[cfg(test)]
 mod checks;
+#[cfg(test)]
+mod golden;

@@ -4,7 +4,7 @@
 //! put epsilon under the square root.
 
 use super::graph::{Backward, Forward, Freeze, Keeps, Mode, Operation, Recorder, Value};
-use super::math::{dot, reduce, sum};
+use super::math::{dot, reduce, sum, vectorized};
 use super::real::Real;
 use std::ops::Range;
 
@@ -62,41 +62,51 @@ impl<R: Real> Operation<R> for RmsNorm {
     }
 
     fn forward(&self, pass: Forward<'_, R>) {
-        let weight = &pass.params[self.weight.clone()];
-        let (dim, eps) = (weight.len(), R::of(self.eps));
-        let rows = pass.inputs[0].chunks_exact(dim).zip(pass.output.chunks_exact_mut(dim));
-        for ((x, y), saved) in rows.zip(pass.saved) {
-            let inverse = R::ONE / (dot(x, x) / R::of(dim as f64) + eps).sqrt();
-            *saved = inverse;
-            for ((y, &x), &w) in y.iter_mut().zip(x).zip(weight) {
-                *y = x * inverse * w;
-            }
-        }
+        vectorized(
+            #[inline(always)]
+            || {
+                let weight = &pass.params[self.weight.clone()];
+                let (dim, eps) = (weight.len(), R::of(self.eps));
+                let rows = pass.inputs[0].chunks_exact(dim).zip(pass.output.chunks_exact_mut(dim));
+                for ((x, y), saved) in rows.zip(pass.saved) {
+                    let inverse = R::ONE / (dot(x, x) / R::of(dim as f64) + eps).sqrt();
+                    *saved = inverse;
+                    for ((y, &x), &w) in y.iter_mut().zip(x).zip(weight) {
+                        *y = x * inverse * w;
+                    }
+                }
+            },
+        );
     }
 
     fn backward(&self, pass: Backward<'_, R>) {
-        let weight = &pass.params[self.weight.clone()];
-        let dim = weight.len();
-        let dweight = &mut pass.grad[self.weight.clone()];
-        let [dx, _] = pass.dinputs;
-        if !dx.is_wanted() {
-            let rows = pass.inputs[0].chunks_exact(dim).zip(pass.doutput.chunks_exact(dim));
-            for ((x, dy), &inverse) in rows.zip(pass.saved) {
-                (0..dim).for_each(|i| dweight[i] += dy[i] * x[i] * inverse);
-            }
-            return;
-        }
-        let dx = dx.cleared();
-        let rows = pass.inputs[0].chunks_exact(dim).zip(pass.doutput.chunks_exact(dim));
-        for (((x, dy), dx), &inverse) in rows.zip(dx.chunks_exact_mut(dim)).zip(pass.saved) {
-            // With g = dy * weight: dx = inverse * g - x * inverse^3 * mean(g * x).
-            let pull = reduce(dim, |i| dy[i] * weight[i] * x[i]) / R::of(dim as f64);
-            let pull = pull * inverse * inverse * inverse;
-            for i in 0..dim {
-                dweight[i] += dy[i] * x[i] * inverse;
-                dx[i] += dy[i] * weight[i] * inverse - x[i] * pull;
-            }
-        }
+        vectorized(
+            #[inline(always)]
+            || {
+                let weight = &pass.params[self.weight.clone()];
+                let dim = weight.len();
+                let dweight = &mut pass.grad[self.weight.clone()];
+                let [dx, _] = pass.dinputs;
+                if !dx.is_wanted() {
+                    let rows = pass.inputs[0].chunks_exact(dim).zip(pass.doutput.chunks_exact(dim));
+                    for ((x, dy), &inverse) in rows.zip(pass.saved) {
+                        (0..dim).for_each(|i| dweight[i] += dy[i] * x[i] * inverse);
+                    }
+                    return;
+                }
+                let dx = dx.cleared();
+                let rows = pass.inputs[0].chunks_exact(dim).zip(pass.doutput.chunks_exact(dim));
+                for (((x, dy), dx), &inverse) in rows.zip(dx.chunks_exact_mut(dim)).zip(pass.saved) {
+                    // With g = dy * weight: dx = inverse * g - x * inverse^3 * mean(g * x).
+                    let pull = reduce(dim, |i| dy[i] * weight[i] * x[i]) / R::of(dim as f64);
+                    let pull = pull * inverse * inverse * inverse;
+                    for i in 0..dim {
+                        dweight[i] += dy[i] * x[i] * inverse;
+                        dx[i] += dy[i] * weight[i] * inverse - x[i] * pull;
+                    }
+                }
+            },
+        );
     }
 
     fn freeze(&self) -> Freeze<R> {
@@ -118,52 +128,62 @@ impl<R: Real> Operation<R> for LayerNorm {
     }
 
     fn forward(&self, pass: Forward<'_, R>) {
-        let weight = &pass.params[self.weight.clone()];
-        let bias = &pass.params[self.bias.clone()];
-        let (dim, eps) = (weight.len(), R::of(self.eps));
-        let width = R::of(dim as f64);
-        let rows = pass.inputs[0].chunks_exact(dim).zip(pass.output.chunks_exact_mut(dim));
-        for ((x, y), saved) in rows.zip(pass.saved.chunks_exact_mut(2)) {
-            let mean = sum(x) / width;
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = x - mean;
-            }
-            let inverse = R::ONE / (dot(y, y) / width + eps).sqrt();
-            saved.copy_from_slice(&[mean, inverse]);
-            for ((y, &w), &b) in y.iter_mut().zip(weight).zip(bias) {
-                *y = *y * inverse * w + b;
-            }
-        }
+        vectorized(
+            #[inline(always)]
+            || {
+                let weight = &pass.params[self.weight.clone()];
+                let bias = &pass.params[self.bias.clone()];
+                let (dim, eps) = (weight.len(), R::of(self.eps));
+                let width = R::of(dim as f64);
+                let rows = pass.inputs[0].chunks_exact(dim).zip(pass.output.chunks_exact_mut(dim));
+                for ((x, y), saved) in rows.zip(pass.saved.chunks_exact_mut(2)) {
+                    let mean = sum(x) / width;
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y = x - mean;
+                    }
+                    let inverse = R::ONE / (dot(y, y) / width + eps).sqrt();
+                    saved.copy_from_slice(&[mean, inverse]);
+                    for ((y, &w), &b) in y.iter_mut().zip(weight).zip(bias) {
+                        *y = *y * inverse * w + b;
+                    }
+                }
+            },
+        );
     }
 
     fn backward(&self, pass: Backward<'_, R>) {
-        let weight = &pass.params[self.weight.clone()];
-        let dim = weight.len();
-        let width = R::of(dim as f64);
-        // The bias lies right behind the weight.
-        let (dweight, dbias) = pass.grad[self.weight.start..self.bias.end].split_at_mut(dim);
-        let (dweight, dbias) = (&mut dweight[..dim], &mut dbias[..dim]);
-        let [dx, _] = pass.dinputs;
-        let wanted = dx.is_wanted();
-        let dx = dx.cleared();
-        let rows = pass.inputs[0].chunks_exact(dim).zip(pass.doutput.chunks_exact(dim));
-        for (row, ((x, dy), saved)) in rows.zip(pass.saved.chunks_exact(2)).enumerate() {
-            let (mean, inverse) = (saved[0], saved[1]);
-            let n = |i: usize| (x[i] - mean) * inverse;
-            for i in 0..dim {
-                dweight[i] += dy[i] * n(i);
-                dbias[i] += dy[i];
-            }
-            if wanted {
-                // With g = dy * weight and n = (x - mean) * inverse:
-                // dx = inverse * (g - mean(g) - n * mean(g * n)).
-                let mean_g = dot(dy, weight) / width;
-                let mean_gn = reduce(dim, |i| dy[i] * weight[i] * n(i)) / width;
-                for (i, dx) in dx[row * dim..][..dim].iter_mut().enumerate() {
-                    *dx += (dy[i] * weight[i] - mean_g - n(i) * mean_gn) * inverse;
+        vectorized(
+            #[inline(always)]
+            || {
+                let weight = &pass.params[self.weight.clone()];
+                let dim = weight.len();
+                let width = R::of(dim as f64);
+                // The bias lies right behind the weight.
+                let (dweight, dbias) = pass.grad[self.weight.start..self.bias.end].split_at_mut(dim);
+                let (dweight, dbias) = (&mut dweight[..dim], &mut dbias[..dim]);
+                let [dx, _] = pass.dinputs;
+                let wanted = dx.is_wanted();
+                let dx = dx.cleared();
+                let rows = pass.inputs[0].chunks_exact(dim).zip(pass.doutput.chunks_exact(dim));
+                for (row, ((x, dy), saved)) in rows.zip(pass.saved.chunks_exact(2)).enumerate() {
+                    let (mean, inverse) = (saved[0], saved[1]);
+                    let n = |i: usize| (x[i] - mean) * inverse;
+                    for i in 0..dim {
+                        dweight[i] += dy[i] * n(i);
+                        dbias[i] += dy[i];
+                    }
+                    if wanted {
+                        // With g = dy * weight and n = (x - mean) * inverse:
+                        // dx = inverse * (g - mean(g) - n * mean(g * n)).
+                        let mean_g = dot(dy, weight) / width;
+                        let mean_gn = reduce(dim, |i| dy[i] * weight[i] * n(i)) / width;
+                        for (i, dx) in dx[row * dim..][..dim].iter_mut().enumerate() {
+                            *dx += (dy[i] * weight[i] - mean_g - n(i) * mean_gn) * inverse;
+                        }
+                    }
                 }
-            }
-        }
+            },
+        );
     }
 
     fn freeze(&self) -> Freeze<R> {

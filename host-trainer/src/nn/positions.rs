@@ -33,7 +33,7 @@ impl<M: Mode, R: Real> Recorder<M, R> {
         let (width, tokens) = (x.width(), x.rows() / self.sequences());
         let value = |t: usize, column: usize| {
             let angle = t as f64 / libm::pow(10_000.0, (column / 2 * 2) as f64 / width as f64);
-            R::of(if column % 2 == 0 { libm::sin(angle) } else { libm::cos(angle) })
+            R::of(if column.is_multiple_of(2) { libm::sin(angle) } else { libm::cos(angle) })
         };
         let table = (0..tokens).flat_map(|t| (0..width).map(move |column| value(t, column))).collect();
         self.record(Fixed(table), &[x], x.rows(), width)

@@ -4,6 +4,7 @@ use super::config::{Budget, TrainConfig};
 use super::turns::{Sum, sum_in_turns};
 use crate::checkpoint::State;
 use crate::model::Model;
+use crate::nn::batch_norm;
 use crate::nn::graph::{Given, Memory, Network, Training};
 use crate::nn::random::Random;
 use crate::optimizer::{AdamW, clip_norm};
@@ -156,6 +157,8 @@ impl Trainer {
             "step {}: found a loss of {loss}, wanted a number; a lower learning_rate may help",
             self.step
         );
+        let params = &mut self.model.params_mut().values;
+        batch_norm::follow(&self.network, params, &mut self.total.grad, batch, batch_norm::MOMENTUM);
         let grad_norm = clip_norm(&mut self.total.grad, t.clip);
         // A budget of steps counts this one, so that the first is not lost to a rate of zero.
         let fraction = self.budget.fraction(self.step + 1, self.seconds());

@@ -1,6 +1,6 @@
 //! Sums of gradients whose order does not depend on the number of threads.
 
-use crate::nn::math::add;
+use crate::nn::math::{add, vectorized};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
@@ -62,7 +62,10 @@ pub fn sum_in_turns<W: Send>(
             if turn.failed {
                 return;
             }
-            add(&mut turn.total.grad, &sum.grad);
+            vectorized(
+                #[inline(always)]
+                || add(&mut turn.total.grad, &sum.grad),
+            );
             turn.total.loss += sum.loss;
             turn.next += 1;
             changed.notify_all();

@@ -44,7 +44,7 @@ struct Buffer {
 struct Buffers(Vec<Buffer>);
 
 impl Buffers {
-    fn new(&mut self, len: usize, step: usize) -> usize {
+    fn add(&mut self, len: usize, step: usize) -> usize {
         self.0.push(Buffer { len, born: step, dies: step });
         self.0.len() - 1
     }
@@ -93,7 +93,7 @@ impl Plan {
             });
             outputs.push(match over {
                 Some(input) => outputs[input],
-                None => buffers.new(node.len, i),
+                None => buffers.add(node.len, i),
             });
             for &input in node.inputs.iter().flatten() {
                 buffers.needed(outputs[input], i);
@@ -109,7 +109,7 @@ impl Plan {
         buffers.needed(outputs[output], 2 * n);
 
         let saved: Vec<usize> =
-            nodes.iter().enumerate().map(|(i, node)| buffers.new(node.operation.saved(), i)).collect();
+            nodes.iter().enumerate().map(|(i, node)| buffers.add(node.operation.saved(), i)).collect();
 
         struct Work {
             scratch: usize,
@@ -132,11 +132,11 @@ impl Plan {
                     return Some((gradient, Write::Add));
                 }
                 let takes_over = node.operation.in_place() && k == 0;
-                let gradient = if takes_over { doutput } else { buffers.new(nodes[input].len, step) };
+                let gradient = if takes_over { doutput } else { buffers.add(nodes[input].len, step) };
                 gradients[input] = Some(gradient);
                 Some((gradient, Write::Set))
             });
-            let scratch = buffers.new(node.operation.scratch(), step);
+            let scratch = buffers.add(node.operation.scratch(), step);
             work[i] = Some(Work { scratch, doutput, dinputs });
         }
 
