@@ -160,6 +160,7 @@ pub const fn operand_len(columns: usize) -> usize {
 /// - `vector`: in its natural order, padded with zeros to a multiple of four; of at most 127 (A8) or 16384 (A16) in
 ///   magnitude; what is in it afterwards says nothing
 /// - `operand`: of [`operand_len`] words or more
+#[inline(always)]
 pub fn prepare<'a>(
     weights: &Weights<'_>,
     width: InputWidth,
@@ -272,10 +273,10 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// The only vector, if there is one.
+    /// The only vector, if `count`, as the caller knows it to be, is 1.
     #[inline(always)]
-    pub fn one(&self) -> Option<&Input<'a>> {
-        (self.count == 1).then_some(&self.one)
+    pub fn one(&self, count: usize) -> Option<&Input<'a>> {
+        (count == 1).then_some(&self.one)
     }
 
     /// The number of vectors.
@@ -297,7 +298,7 @@ impl<'a> Inputs<'a> {
 /// [`product`] with each of some vectors: the sums of vector i begin at `rows * i` in `y`.
 #[inline(always)]
 pub fn products(weights: &Weights<'_>, x: &Inputs<'_>, rows: usize, y: &mut [i32]) -> u32 {
-    if let Some(one) = x.one() {
+    if let Some(one) = x.one(x.count) {
         return product(weights, one, y);
     }
     several_products(weights, x, rows, y)
