@@ -8,11 +8,12 @@ pub const PARTS: [&str; 8] =
 pub const OTHER: &str = "other";
 
 /// A piece of a function's path, and its part. The first that matches counts.
-const TABLE: [(&str, &str); 54] = [
+const TABLE: [(&str, &str); 56] = [
     // Attention's own kernels, and what prepares and stores its vectors.
     ("thumbformer::kernel::attention", "attention"),
     ("thumbformer::kernel::armv6m::attention", "attention"),
     ("thumbformer::kernel::armv6m::softmax", "attention"),
+    ("armv6m::vectors::rotate", "attention"),
     ("armv6m::vectors::store", "attention"),
     ("thumbformer::kernel::dsp::pair", "attention"),
     ("thumbformer::kernel::dsp::scores", "attention"),
@@ -40,6 +41,7 @@ const TABLE: [(&str, &str); 54] = [
     ("passes::scale", "quantize"),
     ("thumbformer::vector", "quantize"),
     ("armv6m::vectors::multiply", "norms"),
+    ("armv6m::vectors::add", OTHER),
     ("thumbformer::kernel::armv6m::vectors", "quantize"),
     // Matrices in tiles.
     ("thumbformer::kernel::armv6m::int4", "matvec"),
