@@ -278,8 +278,8 @@ mod tests {
     fn the_microbit_has_room_for_what_it_was_seen_to_run() {
         let microbit = boards::find("microbit").unwrap();
         let fits = |file, workspace| fit_bytes(microbit, true, file, workspace).fits;
-        assert!(fits(163_500, WS));
-        assert!(!fits(microbit.flash.len(), WS));
+        assert!(fits(163_500, 12_176));
+        assert!(!fits(microbit.flash.len(), 12_176));
         assert!(!fits(163_500, microbit.ram.len() - 3_148));
     }
 }
