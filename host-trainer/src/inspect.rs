@@ -2,18 +2,11 @@
 
 use crate::export::Target;
 use crate::model::{ActivationName, NormName, PositionsName};
-use boards::Board;
+use boards::{Board, PROGRAM_FLASH, PROGRAM_RAM};
 use serde::Serialize;
 use std::fmt::{Debug, Display, Formatter, Result as FmtResult};
 use thumbformer::format::{Dtype, FormatError, InputWidth, Layout, NUMERICS, Tensor, TensorKind, VERSION};
 use thumbformer::{Activation, Config, Model, NormKind, Positions};
-
-/// Flash that a program around the model takes, at most: the runtime's 24 KiB, and as much again for an
-/// application with its serial port and its logs.
-const PROGRAM_FLASH: u64 = 48 * 1024;
-/// RAM that a program takes beside the workspace, at most: stack and variables, of which the `story` firmware has been seen
-/// to use 3,148 bytes on the microbit and less elsewhere.
-const PROGRAM_RAM: u64 = 4 * 1024;
 
 /// All that `thumbformer inspect` tells.
 #[derive(Debug, Serialize)]

@@ -72,9 +72,10 @@ impl Region {
     }
 
     /// An error where the two instruments disagree. Where a tick is hardly longer than an instruction (microbit), each of
-    /// four readings of the counter may be one off; where its 24 bits wrap, every ten million instructions, a few more.
+    /// four readings of the counter may be one off; where its 24 bits wrap, every ten million instructions, a few more. The
+    /// first wrap may come in the shortest region.
     fn check(&self) -> Result<()> {
-        let tolerance = 4 + self.instructions() / 1_000_000;
+        let tolerance = 4 + 10 + self.instructions() / 1_000_000;
         ensure!(
             self.deviation().is_none_or(|off| off <= tolerance),
             "{}: the plugin has {} instructions, the processor's counter {}",
