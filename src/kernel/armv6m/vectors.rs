@@ -52,11 +52,10 @@ naked! {
 /// See [`passes::peak`].
 pub fn peak(q: &[i16]) -> u32 {
     let (fours, rest) = q.as_chunks::<4>();
-    let peak = passes::peak(rest);
-    if fours.is_empty() || q.as_ptr().addr() % 4 != 0 {
-        return peak.max(if fours.is_empty() { 0 } else { passes::peak(fours.as_flattened()) });
+    if fours.is_empty() || !q.as_ptr().addr().is_multiple_of(4) {
+        return passes::peak(q);
     }
-    let fours = fours.as_ptr_range();
+    let (peak, fours) = (passes::peak(rest), fours.as_ptr_range());
     // SAFETY: these are groups of four elements, not none, which begin at a word.
     unsafe { peak_of_words(fours.start, fours.end, peak) }
 }
@@ -111,10 +110,9 @@ naked! {
 
 /// See [`offset_bytes::prepare`].
 pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
-    let groups = x.len() / 4;
-    let whole = x.len() % 4 == 0 && groups > 0 && operand.len() > 4 * groups;
-    let Some((start, words)) = operand.split_first_mut().filter(|_| whole && x.as_ptr().addr() % 4 == 0)
-    else {
+    let aligned = x.as_ptr().addr().is_multiple_of(4) && x.len().is_multiple_of(4);
+    let fits = !x.is_empty() && operand.len() > x.len();
+    let Some((start, words)) = operand.split_first_mut().filter(|_| aligned && fits) else {
         return offset_bytes::prepare(x, width, operand);
     };
     let (x, words) = (x.as_ptr_range(), words.as_mut_ptr());
