@@ -11,7 +11,7 @@ use super::calibrate::windows;
 use super::fold::Norms;
 use super::int4;
 use super::quantize::{Matrix, round_by};
-use super::tensor_name;
+use super::parts::tensor_name;
 use crate::model::Model;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -59,6 +59,24 @@ impl Inputs {
         (matrix, groups)
     }
 
+    /// The mean square of what errors of a tensor's weights do to its products, and of the products of `weights`; of a
+    /// tensor that nothing is multiplied by, of the errors and the weights themselves.
+    pub fn mean_squares(
+        &self,
+        model: &Model,
+        spec: TensorSpec,
+        errors: &[f64],
+        weights: &[f32],
+    ) -> (f64, f64) {
+        let weights: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
+        let moments = place(model, spec).and_then(|place| self.0.get(&place));
+        let mean = |values: &[f64]| match moments {
+            Some(moments) => values.chunks(spec.cols).map(|row| moments.of_row(row)).sum::<f64>() / spec.rows as f64,
+            None => values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64,
+        };
+        (mean(errors), mean(&weights))
+    }
+
     fn factors(&self, model: &Model, spec: TensorSpec) -> Option<Factors> {
         Some(self.0.get(&place(model, spec)?)?.factors())
     }
@@ -82,17 +100,19 @@ fn place(model: &Model, spec: TensorSpec) -> Option<String> {
 /// The sums of the products of all pairs of inputs.
 struct Moments {
     cols: usize,
+    count: usize,
     sums: Vec<f64>,
 }
 
 impl Moments {
     fn new(cols: usize) -> Self {
-        Self { cols, sums: vec![0.0; cols * cols] }
+        Self { cols, count: 0, sums: vec![0.0; cols * cols] }
     }
 
     /// Adds vectors. Of a norm's result, the shift goes into a bias, and a folded gain into the weights.
     fn add(&mut self, vectors: &[f32], shift: Option<&[f32]>, folded: Option<&[f32]>) {
         let mut inputs = vec![0.0; self.cols];
+        self.count += vectors.len() / self.cols;
         for vector in vectors.chunks(self.cols) {
             for (i, (input, &v)) in inputs.iter_mut().zip(vector).enumerate() {
                 let own = f64::from(v) - shift.map_or(0.0, |shift| f64::from(shift[i]));
@@ -104,6 +124,12 @@ impl Moments {
                 sums.iter_mut().zip(&inputs).for_each(|(sum, b)| *sum += a * b);
             }
         }
+    }
+
+    /// The mean square of a row's products with the inputs.
+    fn of_row(&self, row: &[f64]) -> f64 {
+        let products = self.sums.chunks(self.cols).map(|sums| row.iter().zip(sums).map(|(w, s)| w * s).sum::<f64>());
+        row.iter().zip(products).map(|(w, p)| w * p).sum::<f64>() / self.count.max(1) as f64
     }
 
     /// The factors of the damped moments, the columns of the largest inputs first: their errors are then the

@@ -10,9 +10,13 @@ pub use thumbformer::format::nibbles::{group, groups};
 pub enum Weights {
     /// Eight bits everywhere
     #[default]
+    #[value(name = "8")]
     Int8,
     /// Four bits in the blocks, eight in embedding and head
+    #[value(name = "4")]
     Int4,
+    /// Eight bits where they are worth the most, four where that is needed to keep a budget
+    Mixed,
 }
 
 impl Weights {
