@@ -90,12 +90,7 @@ impl Args {
 }
 
 /// Rounds a model as it was chosen, and tells what was measured for that.
-pub fn round(
-    model: &Model,
-    tokenizer: &[u8],
-    info: &Info,
-    choices: &Choices,
-) -> Result<Exported> {
+pub fn round(model: &Model, tokenizer: &[u8], info: &Info, choices: &Choices) -> Result<Exported> {
     let calibration = match &choices.calibration {
         None => Vec::new(),
         Some(path) => read_text(path, tokenizer, model.config().config.vocab_size)?,
@@ -159,7 +154,8 @@ fn nats(text: &str) -> Result<f64> {
 /// The tokens of a text, of one in UTF-8 where its name ends in `.txt`.
 fn read_text(path: &Path, tokenizer: &[u8], vocab_size: usize) -> Result<Vec<u16>> {
     if path.extension().is_some_and(|extension| extension == "txt") {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut encoder = TextEncoder::new(Tokenizer::from_bytes(tokenizer)?);
         return Ok(encoder.encode(text.as_bytes()).into_iter().map(|token| token.0).collect());
     }

@@ -51,14 +51,13 @@ fn units(config: &Config) -> Vec<Vec<usize>> {
 /// that they save, until the file fits, and are taken back from what then turns out unnecessary. The same is done by
 /// the cost alone, and of both choices that with the least measured divergence is taken.
 ///
-/// `len` is the length of a file, and `kl` its divergence. `too_large` is the error where nothing fits.
+/// `len` is the length of a file, with four bits everywhere at most the budget, and `kl` its divergence.
 pub fn choose(
     config: &Config,
     budget: usize,
     costs: &[(Cost, Cost)],
     len: &dyn Fn(&[bool]) -> usize,
     kl: &dyn Fn(&[bool]) -> Result<f64>,
-    too_large: &dyn Fn(&[bool]) -> anyhow::Error,
 ) -> Result<Bits> {
     let none = vec![false; config.n_tensors()];
     let with = |chosen: &[bool], unit: &[usize], value: bool| {
@@ -76,9 +75,6 @@ pub fn choose(
         .filter(|unit| unit.bytes > 0.0)
         .collect();
     let all = units.iter().fold(none.clone(), |chosen, unit| with(&chosen, &unit.tensors, true));
-    if len(&all) > budget {
-        return Err(too_large(&all));
-    }
     let mut fill = |cost: &dyn Fn(&Unit) -> f64| {
         units.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
         let mut chosen = none.clone();
@@ -107,7 +103,9 @@ pub fn choose(
     }
     let Some((kl, int4)) = best else { bail!("flash budget: found no choice of bits, wanted one") };
     let sum = costs.iter().zip(&int4).map(|(costs, &int4)| if int4 { costs.1.kl } else { costs.0.kl }).sum();
-    let count = |chosen: &[bool]| chosen.iter().filter(|&&int4| int4).count();
+    let count = |chosen: &[bool]| {
+        chosen.iter().zip(config.tensors()).filter(|&(&int4, spec)| int4 && is_rounded(config, spec)).count()
+    };
     Ok(Bits { four: count(&int4), all: count(&all), bytes: len(&int4), budget, kl, sum, int4 })
 }
 

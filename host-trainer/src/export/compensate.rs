@@ -10,8 +10,8 @@
 use super::calibrate::windows;
 use super::fold::Norms;
 use super::int4;
-use super::quantize::{Matrix, round_by};
 use super::parts::tensor_name;
+use super::quantize::{Matrix, round_by};
 use crate::model::Model;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -70,7 +70,9 @@ impl Inputs {
         let weights: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
         let moments = place(model, spec).and_then(|place| self.0.get(&place));
         let mean = |values: &[f64]| match moments {
-            Some(moments) => values.chunks(spec.cols).map(|row| moments.of_row(row)).sum::<f64>() / spec.rows as f64,
+            Some(moments) => {
+                values.chunks(spec.cols).map(|row| moments.of_row(row)).sum::<f64>() / spec.rows as f64
+            }
             None => values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64,
         };
         (mean(errors), mean(&weights))
@@ -127,7 +129,8 @@ impl Moments {
 
     /// The mean square of a row's products with the inputs.
     fn of_row(&self, row: &[f64]) -> f64 {
-        let products = self.sums.chunks(self.cols).map(|sums| row.iter().zip(sums).map(|(w, s)| w * s).sum::<f64>());
+        let products =
+            self.sums.chunks(self.cols).map(|sums| row.iter().zip(sums).map(|(w, s)| w * s).sum::<f64>());
         row.iter().zip(products).map(|(w, p)| w * p).sum::<f64>() / self.count.max(1) as f64
     }
 

@@ -79,7 +79,9 @@ impl<'m> Norms<'m> {
         if let Some(gain) = folded {
             for row in errors.chunks_mut(spec.cols) {
                 // Behind a gain of 0 nothing is read.
-                row.iter_mut().zip(gain).for_each(|(e, &g)| *e = if g == 0.0 { 0.0 } else { *e / f64::from(g) });
+                row.iter_mut()
+                    .zip(gain)
+                    .for_each(|(e, &g)| *e = if g == 0.0 { 0.0 } else { *e / f64::from(g) });
             }
         }
         if spec.kind == TensorKind::Wq {

@@ -37,8 +37,14 @@ impl<'t> Measure<'t> {
     /// Reads a text in chunks; a last one that is not whole is left out. `seq_len` is the file's context.
     pub fn new(model: &Model, text: &'t [u16], seq_len: usize) -> Result<Self> {
         let vocab_size = model.config().config.vocab_size;
-        let mut measure =
-            Self { text, chunk: seq_len.min(CHUNK), vocab_size, wanted: Vec::new(), certainty: Vec::new(), loss: 0.0 };
+        let mut measure = Self {
+            text,
+            chunk: seq_len.min(CHUNK),
+            vocab_size,
+            wanted: Vec::new(),
+            certainty: Vec::new(),
+            loss: 0.0,
+        };
         let parts = measure.over_chunks(&|_, inputs, targets| {
             let mut logits = model.forward_observed(inputs, &mut |_, _| ())?;
             let mut loss = 0.0;

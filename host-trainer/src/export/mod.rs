@@ -36,7 +36,7 @@ use sensitivity::{Cost, is_rounded};
 use source::Source;
 use std::borrow::Cow;
 use std::cell::LazyCell;
-use thumbformer::format::{InputWidth, TensorSpec};
+use thumbformer::format::{InputWidth, TensorKind, TensorSpec};
 
 /// The widths of the vectors that matrices read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +138,7 @@ pub fn export(
     };
     // What keys gain, four bits of queries' weights lose many times over.
     let equalize = options.equalize && options.weights != Weights::Int4;
-    let source =
-        Source::new(model, equalize.then(|| calibrate::excerpt(&calibration)), options.fold_gains)?;
+    let source = Source::new(model, equalize.then(|| calibrate::excerpt(&calibration)), options.fold_gains)?;
     let peaks = source.peaks(&calibration)?;
     let draft = Draft {
         config,
@@ -155,9 +154,30 @@ pub fn export(
     };
     let plain_bits = |spec: TensorSpec| if options.weights.are_int4(spec.kind) { 4 } else { 8 };
     let wide: &InputOf<'_> = &|_| InputWidth::A16;
-    // A model that no file can hold is refused before any progress is told.
+    let rows = |parts: &[&Part], input: &InputOf<'_>, costs: &[Cost]| -> Vec<Row> {
+        let tensors = specs.iter().zip(parts).zip(costs);
+        let tensors = tensors.filter(|((spec, _), _)| is_rounded(&config, **spec));
+        tensors
+            .map(|((&spec, part), &cost)| {
+                let tied = spec.kind == TensorKind::Embedding && config.tied;
+                let reads = input(if tied { TensorKind::Head } else { spec.kind });
+                Row::new(&config, spec, part, reads, options.target, cost)
+            })
+            .collect()
+    };
+    // A model that no file can hold, or none within its budget, is refused before any progress is told.
     let nearest = rounded(&plain_bits, None)?;
     let nearest = draft.file(&nearest.iter().collect::<Vec<_>>(), wide, Target::Any)?;
+    if let Some(budget) = options.flash_budget {
+        let mixed = options.weights == Weights::Mixed;
+        let least = rounded(&|spec| if mixed { 4 } else { plain_bits(spec) }, None)?;
+        let least: Vec<&Part> = least.iter().collect();
+        let bytes = draft.len(&least, options.target);
+        if bytes > budget {
+            let rows = rows(&least, wide, &vec![Cost::default(); specs.len()]);
+            return Err(limit::too_large(bytes, budget, rows, mixed));
+        }
+    }
     (options.progress)("reading or writing a text to round by");
     let text = calibrate::lengthen(&calibration, &nearest)?;
     (options.progress)(&format!("rounding by the inputs of {} tokens", text.len()));
@@ -167,19 +187,6 @@ pub fn export(
     // Every tensor alone takes a pass over the text, so that a part of it must do.
     let chunk = config.seq_len.min(calibrate::CHUNK);
     let probe = || Measure::new(model, &text[..text.len().min((2048 / chunk).max(1) * chunk + 1)], chunk);
-    let rows = |parts: &[&Part], input: &InputOf<'_>, costs: &[Cost]| -> Vec<Row> {
-        let tensors = specs.iter().zip(parts).zip(costs);
-        let tensors = tensors.filter(|((spec, _), _)| is_rounded(&config, **spec));
-        tensors
-            .map(|((&spec, part), &cost)| Row::new(&config, spec, part, input(spec.kind), options.target, cost))
-            .collect()
-    };
-    let no_costs = vec![Cost::default(); specs.len()];
-    let too_large = |parts: &[&Part], budget: usize, advice: &str| {
-        let bytes = draft.len(parts, options.target);
-        limit::too_large(bytes, budget, rows(parts, wide, &no_costs), advice)
-    };
-
     let measure = LazyCell::new(|| Measure::new(model, &text, chunk));
     let measure = || measure.as_ref().map_err(|error| anyhow!("{error:#}"));
     let (fours, mut bits) = match options.weights {
@@ -187,34 +194,27 @@ pub fn export(
         Weights::Int8 | Weights::Int4 => (Vec::new(), None),
     };
     let mut parts: Vec<&Part> = plain.iter().collect();
-    match (options.weights, options.flash_budget) {
-        (Weights::Mixed, Some(budget)) => {
-            (options.progress)("choosing the bits of the weights");
-            let probe = probe()?;
-            let cost = |(i, &spec)| -> Result<(Cost, Cost)> {
-                let cost = |part| source.cost(&probe, &inputs, spec, part);
-                Ok((cost(&plain[i])?, cost(&fours[i])?))
-            };
-            let costs = specs.iter().enumerate().map(cost).collect::<Result<Vec<_>>>()?;
-            let mixture = |int4: &[bool]| -> Vec<&Part> {
-                let pairs = plain.iter().zip(&fours).zip(int4);
-                pairs.map(|((eight, four), &int4)| if int4 { four } else { eight }).collect()
-            };
-            let found = budget::choose(
-                &config,
-                budget,
-                &costs,
-                &|int4| draft.len(&mixture(int4), options.target),
-                &|int4| Ok(measure()?.file(&draft.file(&mixture(int4), wide, Target::Any)?)?.kl),
-                &|int4| too_large(&mixture(int4), budget, "four bits everywhere are not enough, a smaller --context may be"),
-            )?;
-            parts = mixture(&found.int4);
-            bits = Some(found);
-        }
-        (_, Some(budget)) if draft.len(&parts, options.target) > budget => {
-            return Err(too_large(&parts, budget, "--bits mixed chooses by the budget"));
-        }
-        _ => {}
+    if let (Weights::Mixed, Some(budget)) = (options.weights, options.flash_budget) {
+        (options.progress)("choosing the bits of the weights");
+        let probe = probe()?;
+        let cost = |(i, &spec)| -> Result<(Cost, Cost)> {
+            let cost = |part| source.cost(&probe, &inputs, spec, part);
+            Ok((cost(&plain[i])?, cost(&fours[i])?))
+        };
+        let costs = specs.iter().enumerate().map(cost).collect::<Result<Vec<_>>>()?;
+        let mixture = |int4: &[bool]| -> Vec<&Part> {
+            let pairs = plain.iter().zip(&fours).zip(int4);
+            pairs.map(|((eight, four), &int4)| if int4 { four } else { eight }).collect()
+        };
+        let found = budget::choose(
+            &config,
+            budget,
+            &costs,
+            &|int4| draft.len(&mixture(int4), options.target),
+            &|int4| Ok(measure()?.file(&draft.file(&mixture(int4), wide, Target::Any)?)?.kl),
+        )?;
+        parts = mixture(&found.int4);
+        bits = Some(found);
     }
 
     let widths = match options.input {
@@ -240,15 +240,26 @@ pub fn export(
         Ok(Sensitivity { tokens: probe.tokens(), tensors: rows(&parts, &input, &costs) })
     };
     if let Some(limit) = options.max_loss_increase {
-        let held_out = calibration.get(wanted..).filter(|text| text.len() > chunk);
-        let (kind, text) = held_out.map_or(("the text it was rounded by", &text[..]), |text| ("held-out text", text));
-        let measure = Measure::new(model, text, chunk)?;
-        // The same integers on every core: in rows, they are the fastest here.
-        let found = measure.file(&draft.file(&parts, &input, Target::Any)?)?;
-        let text = format!("{} tokens of {kind}", measure.tokens());
-        (options.progress)(&format!("loss {:.6}, {:+.6} to f32, on {text}", found.loss, found.loss - measure.loss));
-        if found.loss - measure.loss > limit {
-            return Err(limit::too_lossy(found, measure.loss, limit, &text, &sensitivity()?));
+        // Rows are the fastest layout here, and every layout gives the same integers.
+        let rows = draft.file(&parts, &input, Target::Any)?;
+        let found = match calibration.get(wanted..).filter(|held_out| held_out.len() > chunk) {
+            Some(held_out) => {
+                let measure = Measure::new(model, held_out, chunk)?;
+                let increase = measure.file(&rows)?.loss - measure.loss;
+                limit::Increase { nats: increase, text: format!("{} held-out tokens", measure.tokens()) }
+            }
+            // On text that f32 would write, the divergence is what the loss can be expected to grow by.
+            None => {
+                let (nats, tokens) = (measure()?.file(&rows)?.kl, measure()?.tokens());
+                limit::Increase {
+                    nats,
+                    text: format!("{tokens} tokens of the model's own, as the divergence"),
+                }
+            }
+        };
+        (options.progress)(&found.to_string());
+        if found.nats > limit {
+            return Err(limit::too_lossy(&found, limit, &sensitivity()?));
         }
     }
     let sensitivity = options.sensitivity.then(sensitivity).transpose()?;

@@ -78,7 +78,9 @@ impl Part {
             Self::Values { values, .. } => 2 * values.len(),
             Self::Matrix { matrix, bias, .. } => {
                 let layout = self.plan(InputWidth::A16, layout).layout;
-                layout.len(spec.rows, spec.cols) + 2 * matrix.scales.len() + 4 * bias.as_ref().map_or(0, Vec::len)
+                layout.len(spec.rows, spec.cols)
+                    + 2 * matrix.scales.len()
+                    + 4 * bias.as_ref().map_or(0, Vec::len)
             }
         }
     }

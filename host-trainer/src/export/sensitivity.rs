@@ -83,7 +83,14 @@ pub struct Row {
 
 impl Row {
     /// The row of a tensor.
-    pub fn new(config: &Config, spec: TensorSpec, part: &Part, input: InputWidth, target: Target, cost: Cost) -> Self {
+    pub fn new(
+        config: &Config,
+        spec: TensorSpec,
+        part: &Part,
+        input: InputWidth,
+        target: Target,
+        cost: Cost,
+    ) -> Self {
         let multiplied = spec.kind.is_matrix() || (spec.kind == TensorKind::Embedding && config.tied);
         Self {
             tensor: tensor_name(spec),
