@@ -24,6 +24,17 @@ fn model(more: &str) -> Model {
     model
 }
 
+/// The tensor that [`spoiled`] spoils.
+const SPOILED: &str = "layers.1.feed_forward.w3.weight";
+
+/// A weight a thousand times as large as others takes the precision of its row, and reads nothing.
+fn spoiled() -> Model {
+    let mut model = model("");
+    model.params_mut().get_mut(SPOILED).unwrap().chunks_mut(32).for_each(|row| row[7] = 1000.0 * row[3]);
+    model.params_mut().get_mut("layers.1.ffn_norm.weight").unwrap()[7] = 0.0;
+    model
+}
+
 fn tokenizer() -> Vec<u8> {
     section(TokenizerKind::ByteBpe, &[]).unwrap()
 }
@@ -44,9 +55,7 @@ fn kl(model: &Model, exported: &Exported) -> f64 {
 
 #[test]
 fn files_are_below_their_budgets_and_lose_more_the_less_they_may_take() {
-    for more in
-        ["", "tied = false\n", "norm = 'layer'\ngated = false\npositions = 'learned'\nbiases = true\n"]
-    {
+    for more in ["", "tied = false\nnorm = 'layer'\ngated = false\npositions = 'learned'\nbiases = true\n"] {
         let model = model(more);
         let plain = |weights| exported(&model, &Options { weights, input: A16, ..Options::default() });
         let (eight, four) = (plain(Weights::Int8), plain(Weights::Int4));
@@ -54,15 +63,9 @@ fn files_are_below_their_budgets_and_lose_more_the_less_they_may_take() {
         assert!(least < most);
         let mut last = kl(&model, &eight);
         // All at eight bits, then less and less; the last needs four bits outside of the blocks, too.
-        for (i, budget) in
-            [most, (3 * most + least) / 4, (most + least) / 2, least, least - 2000].into_iter().enumerate()
-        {
-            let options = Options {
-                weights: Weights::Mixed,
-                flash_budget: Some(budget),
-                input: A16,
-                ..Options::default()
-            };
+        for budget in [most, (most + least) / 2, least - 2000] {
+            let weights = Weights::Mixed;
+            let options = Options { weights, flash_budget: Some(budget), input: A16, ..Options::default() };
             let mixed = exported(&model, &options);
             let found = kl(&model, &mixed);
             println!(
@@ -70,8 +73,7 @@ fn files_are_below_their_budgets_and_lose_more_the_less_they_may_take() {
                 mixed.file.len()
             );
             assert!(mixed.file.len() <= budget);
-            assert!(mixed.file == exported(&model, &options).file, "not the same twice");
-            if i == 0 {
+            if budget == most {
                 assert!(mixed.file == eight.file, "what fits at eight bits has eight bits");
             } else {
                 assert!(found > last, "{found}, after {last} with more bytes");
@@ -79,6 +81,14 @@ fn files_are_below_their_budgets_and_lose_more_the_less_they_may_take() {
             last = found;
         }
     }
+}
+
+#[test]
+fn a_budget_gives_the_same_bytes_every_time() {
+    let model = model("");
+    let options =
+        Options { weights: Weights::Mixed, flash_budget: Some(23_000), input: A16, ..Options::default() };
+    assert!(exported(&model, &options).file == exported(&model, &options).file);
 }
 
 #[test]
@@ -118,25 +128,21 @@ fn four_bits_go_where_they_cost_least() {
 
 #[test]
 fn the_tensor_that_costs_most_is_the_one_that_was_spoiled() {
-    let mut model = model("");
-    // A weight a thousand times as large as the others of its row takes their precision, and reads nothing.
-    let name = "layers.1.feed_forward.w3.weight";
-    model.params_mut().get_mut(name).unwrap().chunks_mut(32).for_each(|row| row[7] = 1000.0 * row[3]);
-    model.params_mut().get_mut("layers.1.ffn_norm.weight").unwrap()[7] = 0.0;
+    let model = spoiled();
     let sensitive = exported(&model, &Options { sensitivity: true, input: A16, ..Options::default() });
     let sensitivity = sensitive.sensitivity.unwrap();
     println!("{sensitivity}");
-    assert_eq!(sensitivity.worst().unwrap().tensor, name);
+    assert_eq!(sensitivity.worst().unwrap().tensor, SPOILED);
     let error = export(
         &model,
         &tokenizer(),
         &[],
         &[],
-        &Options { max_loss_increase: Some(1e-5), ..Options::default() },
+        &Options { max_loss_increase: Some(1e-3), ..Options::default() },
     );
     let error = format!("{:#}", error.unwrap_err());
     println!("{error}");
-    assert!(error.contains("wanted at most +0.00001") && error.contains(name), "{error}");
+    assert!(error.contains("wanted at most +0.001") && error.contains(SPOILED), "{error}");
 }
 
 #[test]
@@ -144,9 +150,7 @@ fn the_command_refuses_what_does_not_fit_and_writes_nothing() {
     let folder = Folder::new("budget");
     let (checkpoint, model_file, report) =
         (folder.join("m.safetensors"), folder.join("m.thumb"), folder.join("m.json"));
-    let mut model = model("");
-    model.params_mut().get_mut("layers.1.feed_forward.w2.weight").unwrap()[5] = 1000.0;
-    checkpoint::save(&checkpoint, &model, &Info::default(), Some(&tokenizer())).unwrap();
+    checkpoint::save(&checkpoint, &spoiled(), &Info::default(), Some(&tokenizer())).unwrap();
     let command = |more: &[&'static str]| -> Vec<String> {
         let fixed = ["export", text(&checkpoint), "-o", text(&model_file), "--report", text(&report)];
         fixed.iter().chain(more).map(|s| (*s).to_owned()).collect()
@@ -171,7 +175,7 @@ fn the_command_refuses_what_does_not_fit_and_writes_nothing() {
     refuses(&["--bits", "mixed"], &["found no flash budget"]);
     refuses(
         &["--bits", "4", "--max-loss-increase", "0"],
-        &["loss: found", "wanted at most +0", "layers.1.feed_forward.w2.weight (4 bits", "--bits 8"],
+        &["loss over f32: found", "wanted at most +0", &format!("{SPOILED} costs most (4 bits"), "--bits 8"],
     );
     let args = command(&["--flash-budget", "20K", "--max-loss-increase", "100"]);
     let printed = thumbformer(&args.iter().map(String::as_str).collect::<Vec<_>>());
