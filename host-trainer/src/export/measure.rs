@@ -33,6 +33,9 @@ pub struct Measured {
     pub loss: f64,
 }
 
+/// Reads a chunk: its start, its inputs, its targets.
+type Work<'a, T> = dyn Fn(usize, &[u16], &[u16]) -> Result<T> + Sync + 'a;
+
 impl<'t> Measure<'t> {
     /// Reads a text in chunks; a last one that is not whole is left out. `seq_len` is the file's context.
     pub fn new(model: &Model, text: &'t [u16], seq_len: usize) -> Result<Self> {
@@ -112,10 +115,7 @@ impl<'t> Measure<'t> {
     }
 
     /// Calls `work` with the start of each chunk, its inputs and its targets.
-    fn over_chunks<T: Send>(
-        &self,
-        work: &(dyn Fn(usize, &[u16], &[u16]) -> Result<T> + Sync),
-    ) -> Result<Vec<T>> {
+    fn over_chunks<T: Send>(&self, work: &Work<'_, T>) -> Result<Vec<T>> {
         let starts: Vec<usize> = (0..self.tokens()).step_by(self.chunk).collect();
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let run = |&at: &usize| {

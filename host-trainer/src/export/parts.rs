@@ -133,12 +133,11 @@ pub fn round(
     })
 }
 
+/// Weights, and biases where there are any.
+type WeightsAndBias<'m> = (Cow<'m, [f32]>, Option<Vec<f32>>);
+
 /// The weights and biases of a matrix or an embedding as they are rounded.
-pub fn weights<'m>(
-    model: &'m Model,
-    norms: &Norms<'_>,
-    spec: TensorSpec,
-) -> Result<(Cow<'m, [f32]>, Option<Vec<f32>>)> {
+pub fn weights<'m>(model: &'m Model, norms: &Norms<'_>, spec: TensorSpec) -> Result<WeightsAndBias<'m>> {
     let name = source_name(model, spec);
     let tensor = model.params().get(&name).with_context(|| format!("the model has no tensor {name}"))?;
     match spec.kind {
