@@ -10,10 +10,10 @@ use thumbformer::{Activation, Config, Model, NormKind, Positions};
 
 /// Flash that a program around the model takes, at most: the runtime's 24 KiB, and as much again for an
 /// application with its serial port and its logs.
-const PROGRAM_FLASH: u64 = 48 * 1024;
+pub(crate) const PROGRAM_FLASH: u64 = 48 * 1024;
 /// RAM that a program takes beside the workspace, at most: stack and variables, of which the `story` firmware has been seen
 /// to use 3,148 bytes on the microbit and less elsewhere.
-const PROGRAM_RAM: u64 = 4 * 1024;
+pub(crate) const PROGRAM_RAM: u64 = 4 * 1024;
 
 /// All that `thumbformer inspect` tells.
 #[derive(Debug, Serialize)]
@@ -26,12 +26,12 @@ pub struct Inspection {
     frac: u8,
     parameters: usize,
     /// Bytes of the file.
-    bytes: usize,
-    tensors: Vec<TensorRow>,
-    tokenizer_bytes: usize,
+    pub(crate) bytes: usize,
+    pub(crate) tensors: Vec<TensorRow>,
+    pub(crate) tokenizer_bytes: usize,
     /// Bytes of a session.
-    workspace: usize,
-    workspace_parts: Vec<(&'static str, usize)>,
+    pub(crate) workspace: usize,
+    pub(crate) workspace_parts: Vec<(&'static str, usize)>,
     boards: Vec<Fit>,
 }
 
@@ -58,14 +58,14 @@ struct Shape {
 }
 
 #[derive(Debug, Serialize)]
-struct TensorRow {
-    name: String,
+pub(crate) struct TensorRow {
+    pub(crate) name: String,
     shape: [usize; 2],
     dtype: String,
     /// Bits of the vectors that the matrix multiplies.
     input_bits: Option<u8>,
     /// Bytes in the file; 0 for a tied head.
-    bytes: usize,
+    pub(crate) bytes: usize,
     /// Share of the file.
     share: f64,
 }

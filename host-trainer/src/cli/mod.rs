@@ -4,6 +4,7 @@ mod eval;
 mod export;
 mod import;
 mod inspect;
+mod report;
 mod run;
 mod sweep;
 mod train;
@@ -36,6 +37,7 @@ enum Command {
     Import(import::Source),
     Run(run::Args),
     Inspect(inspect::Args),
+    Report(report::Args),
 }
 
 /// Runs the command line and gives the exit code: 0, or 2 after an error, which is told in one line; 130
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Import(source) => source.run().map(done),
         Command::Run(args) => args.run().map(done),
         Command::Inspect(args) => args.run().map(done),
+        Command::Report(args) => args.run().map(done),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

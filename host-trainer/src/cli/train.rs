@@ -6,7 +6,7 @@ use crate::corpus::Corpus;
 use crate::model::ActivationName;
 use crate::prepare::prepare;
 use crate::torch::{self, Environment};
-use crate::train::{DataConfig, Stored, TrainConfig, check_folder, hand_over, train};
+use crate::train::{DataConfig, Stored, TrainConfig, View, check_folder, hand_over, train};
 use anyhow::{Context, Result, ensure};
 use serde::de::IntoDeserializer;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use thumbformer::Activation;
 
 /// Train a tokenizer and a model on a text
 ///
-/// Writes a run folder: config.toml, metrics.jsonl, model.safetensors (the newest checkpoint),
+/// Writes a run folder: config.toml, metrics.jsonl, report.html (to look at), model.safetensors (the newest checkpoint),
 /// state.safetensors (to go on with --resume) and valid.u16 (the tokens of the held-out tail). Ctrl-C finishes
 /// the step, saves, and leaves with exit code 130.
 ///
@@ -42,6 +42,12 @@ pub struct Args {
     /// Processes that share the batches; the torch engine has one for each GPU
     #[arg(long, value_name = "N", default_value_t = 1)]
     nproc: usize,
+    /// Plain lines instead of a dashboard, also on a terminal
+    #[arg(long)]
+    plain: bool,
+    /// What the sample of each evaluation continues [default: the start of the held-out text]
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
     /// Only make the run folder, with the tokens and the first weights; --resume begins, or torchrun (see the README)
     #[arg(long, conflicts_with_all = ["resume", "engine", "nproc"])]
     prepare: bool,
@@ -279,6 +285,7 @@ impl Args {
         if self.steps.is_some() || self.minutes.is_some() {
             (training.steps, training.minutes) = (self.steps, self.minutes);
         }
+        config.view = View { dashboard: !self.plain, prompt: self.prompt.clone() };
         if training.steps.is_none() && training.minutes.is_none() {
             training.minutes = Some(3.0);
         }

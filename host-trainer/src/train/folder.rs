@@ -1,5 +1,5 @@
-//! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `state.safetensors`, `valid.u16`, and where
-//! another program trains, `train.u16`.
+//! The folder of a run: `config.toml`, `metrics.jsonl`, `report.html`, `model.safetensors`, `state.safetensors`,
+//! `valid.u16`, and where another program trains, `train.u16`.
 
 use super::config::TrainConfig;
 use crate::checkpoint::{self, Info, State, check_output, write_atomically};
@@ -75,6 +75,11 @@ impl RunFolder {
         })
     }
 
+    /// Where the report lies.
+    pub fn report(&self) -> PathBuf {
+        self.path.join(REPORT)
+    }
+
     /// Adds a line to the metrics.
     pub fn record(&mut self, line: &Value) -> Result<()> {
         writeln!(self.metrics, "{line}").with_context(|| format!("{}", self.path.join(METRICS).display()))
@@ -107,6 +112,7 @@ impl RunFolder {
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
+const REPORT: &str = "report.html";
 /// The newest checkpoint.
 pub(super) const MODEL: &str = "model.safetensors";
 const STATE: &str = "state.safetensors";

@@ -1,26 +1,33 @@
 //! Training runs: the loop around [`Trainer`], with its files, its progress and its end.
 
 mod config;
+mod dashboard;
 mod folder;
 mod interrupt;
+mod metrics;
 mod progress;
+mod sample;
 mod stored;
 mod trainer;
 mod turns;
 
-pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig};
+pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig, View};
 pub use folder::check_folder;
 pub(crate) use interrupt::Interruptible;
+pub use metrics::{Evaluation, Metrics, Sample, Step};
+pub(crate) use sample::text_of;
 pub use stored::{Stored, read_tokens};
 pub use trainer::{StepReport, Trainer};
 
 use crate::checkpoint::Info;
 use crate::eval::loss_on_threads;
 use crate::model::check_vocabulary;
+use crate::report::{self, Report};
 use anyhow::{Context, Result, ensure};
 use folder::RunFolder;
 use progress::{Moment, Progress};
-use serde_json::json;
+use sample::Sampling;
+use serde_json::{Value, json};
 use std::num::NonZero;
 use std::path::Path;
 use std::thread;
@@ -61,11 +68,27 @@ pub fn train(
 ) -> Result<Outcome> {
     let (trainer, folder, best_loss) =
         open(run_dir, &mut config, train_tokens, valid_tokens, tokenizer.as_deref(), resume)?;
-    let mut run =
-        Run { trainer, folder, config, info, valid_tokens, tokenizer, best_loss, progress: Progress::new() };
-    let outcome = run.until_stopped(train_tokens);
-    run.progress.finish();
-    outcome
+    let metrics = Metrics::read(run_dir)?;
+    let (view, seed) = (&config.view, config.training.seed);
+    let sampling = Sampling::new(tokenizer.as_deref(), view.prompt.as_deref(), valid_tokens, seed);
+    let sampling = sampling.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        None
+    });
+    let progress = Progress::new(run_dir, view.dashboard);
+    let mut run = Run {
+        trainer,
+        folder,
+        config,
+        info,
+        valid_tokens,
+        tokenizer,
+        best_loss,
+        metrics,
+        sampling,
+        progress,
+    };
+    run.until_stopped(train_tokens)
 }
 
 /// Makes the folder of a run that another program is to do, or readies one to go on: with its tokens, and the weights and
@@ -146,6 +169,8 @@ struct Run<'a> {
     valid_tokens: &'a [u16],
     tokenizer: Option<Vec<u8>>,
     best_loss: f64,
+    metrics: Metrics,
+    sampling: Option<Sampling>,
     progress: Progress,
 }
 
@@ -167,7 +192,7 @@ impl Run<'_> {
             speed.add(self.trainer.tokens_per_step() as f64 / took);
 
             let step = self.trainer.step();
-            self.folder.record(&json!({
+            self.record(&json!({
                 "step": step,
                 "loss": report.loss,
                 "learning_rate": report.rate,
@@ -177,28 +202,32 @@ impl Run<'_> {
             }))?;
             let fraction = self.trainer.fraction();
             let pace = start.1.elapsed().as_secs_f64() / (fraction - start.0).max(1e-9);
-            self.progress.show(Moment {
-                step,
-                loss: loss.value,
-                speed: speed.value,
-                fraction,
-                seconds_left: pace * (1.0 - fraction),
-            });
+            let seconds_left = pace * (1.0 - fraction);
+            let moment = Moment { step, loss: loss.value, speed: speed.value, fraction, seconds_left };
+            self.progress.show(&moment, &self.metrics);
             if step.is_multiple_of(self.config.training.eval_interval) && fraction < 1.0 {
                 self.evaluate(self.config.training.eval_tokens)?;
             }
-            if last_saved.elapsed().as_secs_f64() >= self.config.training.checkpoint_seconds {
+            let due = last_saved.elapsed().as_secs_f64() >= self.config.training.checkpoint_seconds;
+            let asked = listener.asked_to_save();
+            if due || asked {
                 self.save()?;
+                self.report();
                 last_saved = Instant::now();
+            }
+            if asked {
+                self.progress.note(format!("step {step}  saved"));
             }
         }
 
         // Saved first: whoever interrupts may not wait for the evaluation.
         self.save()?;
         self.folder.save_held_out(self.valid_tokens)?;
+        self.progress.finish();
         drop(listener);
         let interrupted = self.trainer.fraction() < 1.0;
         let valid_loss = if interrupted { None } else { self.evaluate(usize::MAX)? };
+        self.report();
         Ok(Outcome {
             interrupted,
             steps: self.trainer.step(),
@@ -222,15 +251,40 @@ impl Run<'_> {
         let (loss, count) = loss_on_threads(self.trainer.model(), tokens, seq_len, threads)?;
         self.best_loss = self.best_loss.min(loss);
         let step = self.trainer.step();
-        self.progress
-            .note(&format!("step {step}  validation loss {loss:.4} nats per token ({count} tokens)"));
-        self.folder.record(&json!({
+        let note = format!("step {step}  validation loss {loss:.4} nats per token ({count} tokens)");
+        self.progress.note(note);
+        self.record(&json!({
             "step": step,
             "valid_loss": loss,
             "valid_tokens": count,
             "seconds": self.trainer.seconds(),
         }))?;
+        if let Some(sampling) = &self.sampling {
+            let sample = sampling.draw(self.trainer.model(), step)?;
+            self.progress.sample(&sample);
+            self.record(&json!({ "step": step, "prompt": sample.prompt, "sample": sample.text }))?;
+        }
         Ok(Some(loss))
+    }
+
+    fn record(&mut self, line: &Value) -> Result<()> {
+        self.metrics.add(line);
+        self.folder.record(line)
+    }
+
+    /// Writes the report. Whatever keeps it from being written shall not keep the run from going on.
+    fn report(&mut self) {
+        let report = Report {
+            config: &self.config,
+            metrics: &self.metrics,
+            model: Some((self.trainer.model(), &self.info)),
+            tokenizer: self.tokenizer.as_deref(),
+            held_out: self.valid_tokens,
+            board: report::default_board(),
+        };
+        if let Err(error) = report.write(&self.folder.report()) {
+            self.progress.note(format!("no report: {error:#}"));
+        }
     }
 
     fn save(&self) -> Result<()> {
