@@ -5,6 +5,7 @@ mod export;
 mod finetune;
 mod import;
 mod inspect;
+mod report;
 mod run;
 mod sweep;
 mod train;
@@ -39,6 +40,7 @@ enum Command {
     Import(import::Source),
     Run(run::Args),
     Inspect(inspect::Args),
+    Report(report::Args),
 }
 
 /// Runs the command line and gives the exit code: 0, or 2 after an error, which is told in one line; 130
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Import(source) => source.run().map(done),
         Command::Run(args) => args.run().map(done),
         Command::Inspect(args) => args.run().map(done),
+        Command::Report(args) => args.run().map(done),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

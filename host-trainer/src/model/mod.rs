@@ -105,6 +105,16 @@ impl Model {
         Ok(network.output(&memory).to_vec())
     }
 
+    /// What each head of each layer looks at: for `layers.N.attention.heads` the weights `[n_heads, t, t]`, a row for each
+    /// token.
+    pub fn attention_maps(&self, tokens: &[u16], observe: &mut dyn FnMut(&str, &[f32])) -> Result<()> {
+        self.check(tokens)?;
+        let (network, mut memory) = self.in_use(tokens.len());
+        let given = Given { tokens, ..Given::default() };
+        network.infer_inside(&self.params.values, &given, &mut memory, observe);
+        Ok(())
+    }
+
     /// Memory and plan to evaluate sequences of `t` tokens, one after the other.
     pub fn evaluator(&self, t: usize) -> Evaluator<'_> {
         let network = self.config.training_network(t, 0.0).freeze();

@@ -117,7 +117,7 @@ fn read(row: &mut Row, run: &Path, text: &str) -> Result<Status> {
             evaluated = Some(step);
             row.valid_loss = Some(loss);
             row.best_loss = Some(row.best_loss.map_or(loss, |best| best.min(loss)));
-        } else {
+        } else if value["sample"].is_null() {
             let loss = value["loss"].as_f64();
             losses.push(loss.with_context(|| format!("metrics.jsonl, line {}: found no loss", i + 1))?);
         }

@@ -21,6 +21,18 @@ pub struct TrainConfig {
     pub finetune: Finetune,
     /// What it learns from. Every field has a default.
     pub data: DataConfig,
+    /// How it shows itself; no part of the file.
+    #[serde(skip)]
+    pub view: View,
+}
+
+/// How a run shows itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// Whether there may be a dashboard on a terminal; else plain lines.
+    pub dashboard: bool,
+    /// What samples continue; without it, the start of the held-out text.
+    pub prompt: Option<String>,
 }
 
 /// What to learn from.

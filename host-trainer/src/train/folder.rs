@@ -1,4 +1,4 @@
-//! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `best.safetensors`, `state.safetensors`,
+//! The folder of a run: `config.toml`, `metrics.jsonl`, `report.html`, `model.safetensors`, `best.safetensors`, `state.safetensors`,
 //! `valid.u16`; `ema.safetensors`, if the weights are averaged; where another program trains or a fine-tuning began,
 //! `train.u16`; and `train.targets.u16` and `valid.targets.u16`, if targets are not the next tokens.
 
@@ -77,6 +77,11 @@ impl RunFolder {
         })
     }
 
+    /// Where the report lies.
+    pub fn report(&self) -> PathBuf {
+        self.path.join(REPORT)
+    }
+
     /// Adds a line to the metrics.
     pub fn record(&mut self, line: &Value) -> Result<()> {
         writeln!(self.metrics, "{line}").with_context(|| format!("{}", self.path.join(METRICS).display()))
@@ -147,6 +152,7 @@ impl RunFolder {
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
+const REPORT: &str = "report.html";
 /// The newest checkpoint.
 pub(super) const MODEL: &str = "model.safetensors";
 /// The checkpoint with the lowest validation loss.
