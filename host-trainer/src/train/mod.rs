@@ -15,7 +15,7 @@ pub use folder::check_folder;
 pub(crate) use interrupt::Interruptible;
 pub use samples::{Rows, Samples};
 pub use stored::{Stored, read_tokens};
-pub use trainer::{StepReport, Trainer};
+pub use trainer::{StepReport, Trainer, check_finetune};
 
 use crate::checkpoint::Info;
 use crate::model::Model;
