@@ -7,7 +7,7 @@ use crate::corpus::Corpus;
 use crate::optimizer::Lora;
 use crate::pairs;
 use crate::prepare::encode;
-use crate::train::{Begin, Data, Rows, Samples, TrainConfig, check_folder, train_on};
+use crate::train::{Begin, Data, Rows, Samples, TrainConfig, check_finetune, check_folder, train_on};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -84,6 +84,7 @@ impl Args {
         let mut config = self.config()?;
         config.model = *model.config();
         config.validate()?;
+        check_finetune(&config, &model)?;
         let bytes = tokenizer
             .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;
         let tokenizer = Tokenizer::from_bytes(&bytes)?;

@@ -122,6 +122,9 @@ impl Args {
         let mut config = self.config()?;
         config.validate()?;
         config.model.config.check().context("no model file can hold this shape")?;
+        if torch {
+            torch::check(&config)?;
+        }
         let environment = torch.then(Environment::set_up).transpose()?;
         let source = match self.stored_source(&config)? {
             Some(source) => source,
@@ -129,10 +132,6 @@ impl Args {
         };
         eprintln!("seed      {}", config.training.seed);
         let Source { info, train: tokens, valid, targets, tokenizer } = source;
-        ensure!(
-            !torch || targets.is_none(),
-            "pairs: found in the run, but the torch engine learns from texts only"
-        );
         let outcome = if torch || self.prepare {
             let tokenizer = tokenizer.as_deref();
             hand_over(&self.output, config, &info, &tokens, &valid, tokenizer, self.resume)?;

@@ -20,7 +20,7 @@ pub use metrics::{Metrics, Sample, Step};
 pub(crate) use sample::text_of;
 pub use samples::{Rows, Samples};
 pub use stored::{Stored, read_tokens};
-pub use trainer::{StepReport, Trainer};
+pub use trainer::{StepReport, Trainer, check_finetune};
 
 use crate::checkpoint::Info;
 use crate::model::Model;

@@ -10,7 +10,7 @@ use crate::model::Model;
 use crate::nn::batch_norm;
 use crate::nn::graph::{Given, Memory, Network, Training};
 use crate::nn::random::Random;
-use crate::optimizer::{Optimizer, Settings, clip_norm, rules};
+use crate::optimizer::{Optimizer, Rule, Settings, clip_norm, rules};
 use crate::schedule::Schedule;
 use anyhow::{Result, ensure};
 use std::time::Instant;
@@ -18,6 +18,21 @@ use std::time::Instant;
 /// Keep the random choices of a step apart from each other.
 const BATCH_STREAM: u64 = 0xba7c;
 const DROPOUT_STREAM: u64 = 0xd409;
+
+/// Says what of `[finetune]` does not suit a model.
+pub fn check_finetune(config: &TrainConfig, model: &Model) -> Result<()> {
+    what_learns(config, model).map(drop)
+}
+
+/// The adapters, if there are any, and the rules for them or for the parameters.
+fn what_learns(config: &TrainConfig, model: &Model) -> Result<(Option<Adapters>, Vec<Rule>)> {
+    let (t, finetune, params) = (&config.training, &config.finetune, model.params());
+    let new = |lora| Adapters::new(lora, params.tensors(), params.values.clone(), t.seed);
+    let adapters = finetune.lora.as_ref().map(new).transpose()?;
+    let tensors = adapters.as_ref().map_or(params.tensors().to_vec(), Adapters::tensors);
+    let rules = rules(&tensors, config.model.config.n_layers, t.optimizer, finetune)?;
+    Ok((adapters, rules))
+}
 
 /// A run between two steps.
 ///
@@ -65,15 +80,8 @@ impl Trainer {
         config.validate()?;
         ensure!(*model.config() == config.model, "[model]: found another shape than the model's");
         let len = model.params().values.len();
-        let (t, n_layers) = (&config.training, config.model.config.n_layers);
-        let lora = config.finetune.lora.as_ref();
-        let tensors = model.params().tensors();
-        let base = || model.params().values.clone();
-        let adapters = lora.map(|lora| Adapters::new(lora, tensors, base(), t.seed)).transpose()?;
-        let rules = match &adapters {
-            Some(adapters) => rules(&adapters.tensors(), n_layers, t.optimizer, &config.finetune)?,
-            None => rules(tensors, n_layers, t.optimizer, &config.finetune)?,
-        };
+        let (adapters, rules) = what_learns(&config, &model)?;
+        let t = &config.training;
         let settings =
             Settings { beta1: t.beta1, beta2: t.beta2, momentum: t.momentum, weight_decay: t.weight_decay };
         let learns = adapters.as_ref().map_or(len, |adapters| adapters.values.len());
