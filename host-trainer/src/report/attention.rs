@@ -24,7 +24,7 @@ pub fn section(report: &Report<'_>, model: &Model) -> Result<String> {
     html += &sentence(report.tokenizer, tokens);
     model.attention_maps(tokens, &mut |site, weights| {
         let layer = site.split('.').nth(1).unwrap_or(site);
-        html += &format!("<h3>block {}</h3>\n<div class=\"small\">\n", escape(layer));
+        html += &format!("<h3>block {}</h3>\n<div class=\"maps\">\n", escape(layer));
         for (head, weights) in weights.chunks(tokens.len() * tokens.len()).enumerate() {
             html += &figure(&map(weights, tokens.len()), &format!("head {head}"));
         }

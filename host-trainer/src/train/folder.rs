@@ -88,10 +88,7 @@ impl RunFolder {
     /// Writes the state, then the model.
     pub fn save(&self, state: &State, model: &Model, info: &Info, tokenizer: Option<&[u8]>) -> Result<()> {
         state.save(&self.path.join(STATE))?;
-        // `stored::Stored` and the torch engine take this end off again.
-        let provenance = format!("{}, {} steps, seed {}", info.provenance, state.step, state.seed);
-        let info = Info { provenance, ..info.clone() };
-        checkpoint::save(&self.path.join(MODEL), model, &info, tokenizer)
+        checkpoint::save(&self.path.join(MODEL), model, &after(info, state.step, state.seed), tokenizer)
     }
 
     /// Writes the held-out tokens.
@@ -108,6 +105,11 @@ impl RunFolder {
         let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
         write_atomically(&self.path.join(name), &[&bytes])
     }
+}
+
+/// What the model is after so many steps. `stored::Stored` and the torch engine take this end off again.
+pub fn after(info: &Info, step: u64, seed: u64) -> Info {
+    Info { provenance: format!("{}, {step} steps, seed {seed}", info.provenance), ..info.clone() }
 }
 
 const CONFIG: &str = "config.toml";

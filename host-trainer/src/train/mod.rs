@@ -274,10 +274,11 @@ impl Run<'_> {
 
     /// Writes the report. Whatever keeps it from being written shall not keep the run from going on.
     fn report(&mut self) {
+        let info = folder::after(&self.info, self.trainer.step(), self.config.training.seed);
         let report = Report {
             config: &self.config,
             metrics: &self.metrics,
-            model: Some((self.trainer.model(), &self.info)),
+            model: Some((self.trainer.model(), &info)),
             tokenizer: self.tokenizer.as_deref(),
             held_out: self.valid_tokens,
             board: report::default_board(),

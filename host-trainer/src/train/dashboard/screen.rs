@@ -36,7 +36,9 @@ impl Screen {
         enable_raw_mode()?;
         OURS.store(true, Ordering::SeqCst);
         let begun = execute!(stderr(), EnterAlternateScreen, Hide)
-            .and_then(|()| Terminal::new(CrosstermBackend::new(stderr())));
+            .and_then(|()| Terminal::new(CrosstermBackend::new(stderr())))
+            // Not every terminal has an empty screen aside.
+            .and_then(|mut terminal| terminal.clear().map(|()| terminal));
         match begun {
             Ok(terminal) => Ok(Self { terminal, keys: Some(thread::spawn(listen)) }),
             Err(error) => {
