@@ -29,7 +29,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Train(train::Args),
+    Train(Box<train::Args>),
     Sweep(sweep::Args),
     Eval(eval::Args),
     Export(export::Args),

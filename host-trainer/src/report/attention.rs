@@ -19,7 +19,7 @@ pub fn section(report: &Report<'_>, model: &Model) -> Result<String> {
     }
     let mut html = note(
         "Weights of every head over the start of the held-out text: a row is a token that looks, a column one that is looked \
-         at, both numbered from 0. The darker, the more; full colour is all of the weight.",
+         at, both numbered from 0. The stronger the colour, the more; full colour is all of the weight.",
     );
     html += &sentence(report.tokenizer, tokens);
     model.attention_maps(tokens, &mut |site, weights| {
