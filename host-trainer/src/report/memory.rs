@@ -7,10 +7,10 @@ use crate::checkpoint::Info;
 use crate::device::ModelFile;
 use crate::export::Target;
 use crate::export::quantize::mantissa_and_exponent;
-use crate::inspect::{Inspection, PROGRAM_FLASH, PROGRAM_RAM};
+use crate::inspect::Inspection;
 use crate::model::Model;
 use anyhow::{Context, Result};
-use boards::Memory;
+use boards::{Memory, PROGRAM_FLASH, PROGRAM_RAM};
 use thumbformer::format::{Dtype, Emitter, InputWidth, TensorKind, TensorPlan};
 
 pub fn section(report: &Report<'_>, model: &Model) -> Result<String> {
