@@ -88,9 +88,14 @@ fn decimal(value: f64, step: f64) -> String {
     format!("{:.digits$}", value + 0.0)
 }
 
-/// Points with both coordinates finite, thinned to about `count` by the means of neighbours.
+/// No chart shows more; the difference of two such numbers is still one.
+const LARGEST: f64 = 1e30;
+
+/// Points that a chart can show, thinned to about `count` by the means of neighbours.
 pub fn thin(points: &[(f64, f64)], count: usize) -> Vec<(f64, f64)> {
-    let finite: Vec<_> = points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+    // What is not a number is not less than any.
+    let shown = |v: f64| v.abs() < LARGEST;
+    let finite: Vec<_> = points.iter().copied().filter(|(x, y)| shown(*x) && shown(*y)).collect();
     let mean = |points: &[(f64, f64)]| {
         let n = points.len() as f64;
         (points.iter().map(|p| p.0).sum::<f64>() / n, points.iter().map(|p| p.1).sum::<f64>() / n)
@@ -134,7 +139,8 @@ mod tests {
 
     #[test]
     fn thinning_keeps_means_and_drops_what_is_no_number() {
-        let points = [(0.0, 1.0), (1.0, 3.0), (2.0, f64::NAN), (3.0, 5.0), (4.0, f64::INFINITY)];
+        let points =
+            [(0.0, 1.0), (1.0, 3.0), (2.0, f64::NAN), (3.0, 5.0), (4.0, f64::INFINITY), (5.0, -1e308)];
         assert_eq!(thin(&points, 2), [(0.5, 2.0), (3.0, 5.0)]);
         assert_eq!(thin(&points, 100).len(), 3);
         assert!(thin(&[], 3).is_empty());

@@ -121,6 +121,7 @@ impl Args {
             }
         };
         self.training.apply(&mut config.training);
+        config.view = self.training.view();
         let (flags, finetune) = (&self.learns, &mut config.finetune);
         finetune.freeze.extend(flags.freeze.iter().cloned());
         finetune.layer_decay = flags.layer_decay.unwrap_or(finetune.layer_decay);

@@ -31,8 +31,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Train(train::Args),
-    Finetune(finetune::Args),
+    Train(Box<train::Args>),
+    Finetune(Box<finetune::Args>),
     Sweep(sweep::Args),
     Eval(eval::Args),
     Export(export::Args),

@@ -17,8 +17,9 @@ use thumbformer::Activation;
 
 /// Train a tokenizer and a model on a text
 ///
-/// Writes a run folder: config.toml, metrics.jsonl, report.html (to look at), model.safetensors (the newest checkpoint), best.safetensors (that of
-/// the lowest validation loss), state.safetensors (to go on with --resume) and valid.u16 (the tokens of the held-out tail). Ctrl-C finishes
+/// Writes a run folder: config.toml, metrics.jsonl, report.html (to look at), model.safetensors (the newest checkpoint),
+/// best.safetensors (that of the lowest validation loss), state.safetensors (to go on with --resume) and valid.u16 (the
+/// tokens of the held-out tail). On a terminal there is a dashboard: its key s saves now; q or Ctrl-C finishes
 /// the step, saves, and leaves with exit code 130.
 ///
 /// The torch engine is PyTorch, in a virtual environment that it sets up by itself (THUMBFORMER_TORCH_VENV names another
@@ -44,12 +45,6 @@ pub struct Args {
     /// Processes that share the batches; the torch engine has one for each GPU
     #[arg(long, value_name = "N", default_value_t = 1)]
     nproc: usize,
-    /// Plain lines instead of a dashboard, also on a terminal
-    #[arg(long)]
-    plain: bool,
-    /// What the sample of each evaluation continues [default: the start of the held-out text]
-    #[arg(long, value_name = "TEXT")]
-    prompt: Option<String>,
     /// Only make the run folder, with the tokens and the first weights; --resume begins, or torchrun (see the README)
     #[arg(long, conflicts_with_all = ["resume", "engine", "nproc"])]
     prepare: bool,
@@ -253,11 +248,11 @@ impl Args {
         set(&mut shape.vocab_size, self.vocab);
         set(&mut shape.seq_len, self.context);
         self.training.apply(&mut config.training);
+        config.view = self.training.view();
         let data = &mut config.data;
         set(&mut data.held_out, self.held_out);
         data.corpus = self.corpus.clone().or(data.corpus.take());
         data.licence = self.licence.clone().or(data.licence.take());
-        config.view = View { dashboard: !self.plain, prompt: self.prompt.clone() };
         Ok(config)
     }
 }

@@ -19,12 +19,12 @@ pub fn section(report: &Report<'_>, model: &Model) -> Result<String> {
     }
     let mut html = note(
         "Weights of every head over the start of the held-out text: a row is a token that looks, a column one that is looked \
-         at, both numbered from 0. The darker, the more; full colour is all of the weight.",
+         at, both numbered from 0. The stronger the colour, the more; full colour is all of the weight.",
     );
     html += &sentence(report.tokenizer, tokens);
     model.attention_maps(tokens, &mut |site, weights| {
         let layer = site.split('.').nth(1).unwrap_or(site);
-        html += &format!("<h3>block {}</h3>\n<div class=\"small\">\n", escape(layer));
+        html += &format!("<h3>block {}</h3>\n<div class=\"maps\">\n", escape(layer));
         for (head, weights) in weights.chunks(tokens.len() * tokens.len()).enumerate() {
             html += &figure(&map(weights, tokens.len()), &format!("head {head}"));
         }

@@ -94,9 +94,9 @@ fn map(name: &str, memory: Memory, regions: &[(String, u64)]) -> String {
         )
     };
     let mut rows: Vec<Bar> = regions.iter().map(|(name, bytes)| bar(name, *bytes)).collect();
-    rows.push(bar("free", all.saturating_sub(used)));
+    // What is free may be a hundred times the rest: a number, without a bar.
+    rows.push(Bar { value: 0.0, ..bar("free", all.saturating_sub(used)) });
     let longest = regions.iter().map(|region| region.1).max().unwrap_or(1) as f64;
-    // What is free may be many times the rest; its bar then ends with the scale.
     format!(
         "<figure><h3>{}: {} bytes</h3><p class=\"muted\">{}</p>{}<figcaption>bytes</figcaption></figure>\n",
         escape(name),

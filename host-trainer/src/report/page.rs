@@ -21,7 +21,8 @@ dd{margin:0;font-size:18px;font-variant-numeric:tabular-nums}dt{font-size:13px}\
 figure{margin:0;min-width:0}figcaption{font-size:13px}svg{display:block;width:100%;height:auto}\
 .curves,.bars{display:grid;gap:20px 28px;grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr))}\
 .bars{grid-template-columns:repeat(auto-fill,minmax(min(100%,320px),1fr))}\
-.small{display:grid;gap:12px 14px;grid-template-columns:repeat(auto-fill,minmax(148px,1fr))}\
+.small,.maps{display:grid;gap:12px 14px;grid-template-columns:repeat(auto-fill,minmax(148px,1fr))}\
+.maps{grid-template-columns:repeat(auto-fill,minmax(124px,1fr))}\
 .sample{display:grid;grid-template-columns:6.5em 1fr;gap:0 12px;margin:10px 0}\
 .sample pre{margin:0;white-space:pre-wrap;font:14px/1.45 ui-monospace,Menlo,Consolas,monospace;background:var(--soft);\
 padding:8px 10px;border-radius:6px}\

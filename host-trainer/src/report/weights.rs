@@ -2,7 +2,7 @@
 
 use super::page::{figure, note};
 use crate::chart::Histogram;
-use crate::model::Model;
+use crate::model::{Model, Tensor};
 
 pub fn section(model: &Model) -> String {
     let mut html = note(
@@ -10,7 +10,10 @@ pub fn section(model: &Model) -> String {
          for each row.",
     );
     html += "<div class=\"small\">\n";
-    for tensor in model.params().tensors().iter().filter(|tensor| tensor.is_matrix()) {
+    let matrices = || model.params().tensors().iter().filter(|tensor| tensor.is_matrix());
+    let in_block = |tensor: &&Tensor| tensor.name.starts_with("layers.");
+    // A block has as many matrices as a wide page has columns; what is outside of the blocks comes last.
+    for tensor in matrices().filter(in_block).chain(matrices().filter(|tensor| !in_block(tensor))) {
         let histogram = Histogram::new(&model.params().values[tensor.range.clone()]);
         let caption =
             format!("{}: rms {:.3}, largest {:.2}", short(&tensor.name), histogram.rms(), histogram.peak());

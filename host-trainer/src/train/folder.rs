@@ -1,6 +1,6 @@
-//! The folder of a run: `config.toml`, `metrics.jsonl`, `report.html`, `model.safetensors`, `best.safetensors`, `state.safetensors`,
-//! `valid.u16`; `ema.safetensors`, if the weights are averaged; where another program trains or a fine-tuning began,
-//! `train.u16`; and `train.targets.u16` and `valid.targets.u16`, if targets are not the next tokens.
+//! The folder of a run: `config.toml`, `metrics.jsonl`, `report.html`, `model.safetensors`, `best.safetensors`,
+//! `state.safetensors`, `valid.u16`; `ema.safetensors`, if the weights are averaged; where another program trains or a
+//! fine-tuning began, `train.u16`; and `train.targets.u16` and `valid.targets.u16`, if targets are not the next tokens.
 
 use super::config::TrainConfig;
 use super::samples::Samples;
@@ -123,10 +123,7 @@ impl RunFolder {
         info: &Info,
         tokenizer: Option<&[u8]>,
     ) -> Result<()> {
-        // `stored::Stored` and the torch engine take this end off again.
-        let provenance = format!("{}, {step} steps, seed {seed}", info.provenance);
-        let info = Info { provenance, ..info.clone() };
-        checkpoint::save(&self.path.join(name), model, &info, tokenizer)
+        checkpoint::save(&self.path.join(name), model, &after(info, step, seed), tokenizer)
     }
 
     /// Writes the held-out samples.
@@ -148,6 +145,11 @@ impl RunFolder {
         let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
         write_atomically(&self.path.join(name), &[&bytes])
     }
+}
+
+/// What the model is after so many steps. `stored::Stored` and the torch engine take this end off again.
+pub fn after(info: &Info, step: u64, seed: u64) -> Info {
+    Info { provenance: format!("{}, {step} steps, seed {seed}", info.provenance), ..info.clone() }
 }
 
 const CONFIG: &str = "config.toml";

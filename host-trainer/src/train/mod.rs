@@ -7,8 +7,8 @@ mod folder;
 mod interrupt;
 mod metrics;
 mod progress;
-mod sample;
 mod samples;
+mod sampling;
 mod stored;
 mod trainer;
 mod turns;
@@ -17,8 +17,8 @@ pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig, View};
 pub use folder::check_folder;
 pub(crate) use interrupt::Interruptible;
 pub use metrics::{Metrics, Sample, Step};
-pub(crate) use sample::text_of;
 pub use samples::{Rows, Samples};
+pub(crate) use sampling::text_of;
 pub use stored::{Stored, read_tokens};
 pub use trainer::{StepReport, Trainer, check_finetune};
 
@@ -28,7 +28,7 @@ use crate::report::{self, Report};
 use anyhow::{Context, Result, ensure};
 use folder::RunFolder;
 use progress::{Moment, Progress};
-use sample::Sampling;
+use sampling::Sampling;
 use serde_json::{Value, json};
 use std::num::NonZero;
 use std::path::Path;
@@ -109,8 +109,8 @@ pub fn train_on(
 ) -> Result<Outcome> {
     let (trainer, folder, judged) = open(run_dir, &mut config, data, tokenizer.as_deref(), begin)?;
     let metrics = Metrics::read(run_dir)?;
-    let (view, seed) = (&config.view, config.training.seed);
-    let sampling = Sampling::new(tokenizer.as_deref(), view.prompt.as_deref(), data.valid.tokens(), seed);
+    let (view, seed, held_out) = (&config.view, config.training.seed, data.valid.tokens());
+    let sampling = Sampling::new(tokenizer.as_deref(), view.prompt.as_deref(), held_out, seed);
     let sampling = sampling.unwrap_or_else(|error| {
         eprintln!("{error:#}");
         None
@@ -234,7 +234,7 @@ impl Run<'_> {
             speed.add(self.trainer.tokens_per_step() as f64 / took);
 
             let step = self.trainer.step();
-            self.record(&json!({
+            self.record_line(&json!({
                 "step": step,
                 "loss": report.loss,
                 "learning_rate": report.rate,
@@ -342,11 +342,11 @@ impl Run<'_> {
         if stopped_early {
             line["stopped_early"] = true.into();
         }
-        self.record(&line)?;
+        self.record_line(&line)?;
         if let Some(sampling) = &self.sampling {
             let sample = sampling.draw(self.trainer.model(), step)?;
             self.progress.sample(&sample);
-            self.record(&json!({ "step": step, "prompt": sample.prompt, "sample": sample.text }))?;
+            self.record_line(&json!({ "step": step, "prompt": sample.prompt, "sample": sample.text }))?;
         }
         Ok(())
     }
@@ -366,17 +366,18 @@ impl Run<'_> {
         }
     }
 
-    fn record(&mut self, line: &Value) -> Result<()> {
+    fn record_line(&mut self, line: &Value) -> Result<()> {
         self.metrics.add(line);
         self.folder.record(line)
     }
 
     /// Writes the report. Whatever keeps it from being written shall not keep the run from going on.
     fn report(&mut self) {
+        let info = folder::after(&self.info, self.trainer.step(), self.config.training.seed);
         let report = Report {
             config: &self.config,
             metrics: &self.metrics,
-            model: Some((self.trainer.model(), &self.info)),
+            model: Some((self.trainer.model(), &info)),
             tokenizer: self.tokenizer.as_deref(),
             held_out: self.data.valid.tokens(),
             board: report::default_board(),

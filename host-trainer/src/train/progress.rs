@@ -77,13 +77,11 @@ impl Progress {
         }
     }
 
-    /// Shows a text that the model wrote; the dashboard takes those of the metrics.
-    pub fn sample(&mut self, sample: &Sample) {
-        let text = printable(&format!("{}{}", sample.prompt, sample.text)).replace('\n', " ");
-        let line = format!("step {}  sample: {text}", sample.step);
-        match &self.dashboard {
-            Some(_) => self.notes.push(line),
-            None => eprintln!("{line}"),
+    /// Shows a text that the model wrote; the dashboard has those of the metrics, and the report keeps them.
+    pub fn sample(&self, sample: &Sample) {
+        if self.dashboard.is_none() {
+            let text = printable(&format!("{}{}", sample.prompt, sample.text)).replace('\n', " ");
+            eprintln!("step {}  sample: {text}", sample.step);
         }
     }
 

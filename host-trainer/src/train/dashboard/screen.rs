@@ -6,7 +6,7 @@ use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::{Frame, Terminal};
 use std::io::{Result, Stderr, stderr};
@@ -35,7 +35,8 @@ impl Screen {
         restore_on_panic();
         enable_raw_mode()?;
         OURS.store(true, Ordering::SeqCst);
-        let begun = execute!(stderr(), EnterAlternateScreen, Hide)
+        // `Terminal::clear` would ask where the cursor is, which not every terminal answers.
+        let begun = execute!(stderr(), EnterAlternateScreen, Clear(ClearType::All), Hide)
             .and_then(|()| Terminal::new(CrosstermBackend::new(stderr())));
         match begun {
             Ok(terminal) => Ok(Self { terminal, keys: Some(thread::spawn(listen)) }),

@@ -10,6 +10,11 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Paragraph, Wrap};
 
+/// A small curve: its name and its value of a step.
+type Small = (&'static str, fn(&Step) -> f64);
+/// A line: its name, its colour, its points.
+type Curve<'a> = (&'a str, Color, &'a [(f64, f64)]);
+
 /// What a picture shows.
 #[derive(Debug)]
 pub struct View<'a> {
@@ -95,7 +100,7 @@ fn draw_curves(frame: &mut Frame<'_>, area: Rect, metrics: &Metrics) {
     if beside.width == 0 {
         return;
     }
-    let small: [(&str, fn(&Step) -> f64); 3] = [
+    let small: [Small; 3] = [
         ("tokens per second", |step| step.tokens_per_second),
         ("learning rate", |step| step.learning_rate),
         ("gradient's norm", |step| step.grad_norm),
@@ -109,7 +114,7 @@ fn draw_curves(frame: &mut Frame<'_>, area: Rect, metrics: &Metrics) {
     }
 }
 
-fn curves(frame: &mut Frame<'_>, area: Rect, title: &str, lines: &[(&str, Color, &[(f64, f64)])]) {
+fn curves(frame: &mut Frame<'_>, area: Rect, title: &str, lines: &[Curve<'_>]) {
     let points = || lines.iter().flat_map(|line| line.2.iter());
     let (low, high) = extent(points().map(|p| p.1));
     let ys = ticks(low, high, 3);
