@@ -4,6 +4,7 @@ mod eval;
 mod export;
 mod import;
 mod inspect;
+mod learn_from;
 mod run;
 mod sweep;
 mod train;

@@ -1,5 +1,6 @@
 //! `thumbformer train`
 
+use super::learn_from::{self, LearnFrom};
 use super::print;
 use crate::checkpoint::Info;
 use crate::corpus::Corpus;
@@ -99,6 +100,8 @@ pub struct Args {
     /// The licence of the weights, for the metadata [default: that of the text, if it is known]
     #[arg(long)]
     licence: Option<String>,
+    #[command(flatten)]
+    learn_from: LearnFrom,
 }
 
 /// What computes the steps of a run.
@@ -111,11 +114,15 @@ enum Engine {
 }
 
 /// What a run reads.
-struct Source {
-    info: Info,
-    train: Vec<u16>,
-    valid: Vec<u16>,
-    tokenizer: Option<Vec<u8>>,
+pub struct Source {
+    /// What the model will be.
+    pub info: Info,
+    /// Tokens to learn from.
+    pub train: Vec<u16>,
+    /// Held-out tokens.
+    pub valid: Vec<u16>,
+    /// The bytes of the tokenizer.
+    pub tokenizer: Option<Vec<u8>>,
 }
 
 impl Args {
@@ -170,6 +177,9 @@ impl Args {
 
     /// The text's tokens.
     fn source(&self, config: &mut TrainConfig) -> Result<Source> {
+        if let Some(source) = learn_from::source(config)? {
+            return Ok(source);
+        }
         let corpus = self.corpus(&mut config.data)?;
         let shape = config.model.config;
         let data = prepare(&corpus, shape.vocab_size, shape.seq_len, config.data.held_out, |_| ())?;
@@ -279,6 +289,8 @@ impl Args {
         if self.steps.is_some() || self.minutes.is_some() {
             (training.steps, training.minutes) = (self.steps, self.minutes);
         }
+        self.learn_from.set(&mut config)?;
+        let training = &mut config.training;
         if training.steps.is_none() && training.minutes.is_none() {
             training.minutes = Some(3.0);
         }

@@ -8,6 +8,7 @@ mod calibrate;
 mod compensate;
 mod equalize;
 mod fold;
+pub(crate) mod grid;
 mod group;
 pub(crate) mod int4;
 pub(crate) mod quantize;
@@ -93,13 +94,20 @@ pub fn export(
     calibration: &[u16],
     options: &Options,
 ) -> Result<Exported> {
-    let mut model = model.clone();
+    // A model that was trained to be rounded goes to the very numbers that it was trained with, and computes with them
+    // wherever it is asked for its numbers.
+    let (learned, mut model) = (model, model.rounded().into_owned());
+    let trained = learned.quantization().and_then(|quantization| quantization.weights);
+    ensure!(
+        trained.is_none() || !options.fold_gains,
+        "folded norms: found a model that was trained to be rounded without, wanted gains of their own"
+    );
     let calibration = match calibration {
         [] => Cow::Owned(calibrate::write_text(&model)?),
         text => Cow::Borrowed(text),
     };
     // What keys gain, four bits of queries' weights lose many times over.
-    if options.equalize && options.weights == Weights::Int8 {
+    if options.equalize && options.weights == Weights::Int8 && trained.is_none() {
         equalize::equalize(&mut model, calibrate::excerpt(&calibration))?;
     }
     let peaks = calibrate::observe(&model, &calibration)?;
@@ -138,28 +146,44 @@ pub fn export(
 
     let are_int4 = |spec: TensorSpec| options.weights.are_int4(spec.kind);
     let norms = fold::Norms::new(&model, options.fold_gains);
-    let nearest = rounded(&model, &norms, &|spec, weights| match are_int4(spec) {
-        false => (Matrix::round(weights, spec.cols), None),
-        true => with_factors(int4::round(weights, spec.cols)),
-    })?;
+    let as_trained = |bits| {
+        let norms = fold::Norms::new(learned, false);
+        rounded(learned, &norms, &|spec, weights| grid::matrix(bits, spec, weights))
+    };
+    let nearest = match trained {
+        Some(bits) => as_trained(bits)?,
+        None => rounded(&model, &norms, &|spec, weights| match are_int4(spec) {
+            false => (Matrix::round(weights, spec.cols), None),
+            true => with_factors(int4::round(weights, spec.cols)),
+        })?,
+    };
     // A model that no file can hold is refused before any progress is told.
     let nearest = file(&nearest, &|_| InputWidth::A16, Target::Any)?;
     (options.progress)("reading or writing a text to round by");
     let text = calibrate::lengthen(&calibration, &nearest)?;
     let mut zeros = None;
-    if config.activation.is_sparse() {
+    if config.activation.is_sparse() && trained.is_none() {
         (options.progress)("ordering the hidden units");
         zeros = Some(group::group(&mut model, &text)?);
     }
     let norms = fold::Norms::new(&model, options.fold_gains);
-    (options.progress)(&format!("rounding by the inputs of {} tokens", text.len()));
-    let inputs = compensate::Inputs::observe(&model, &norms, &text)?;
-    let parts = rounded(&model, &norms, &|spec, weights| match are_int4(spec) {
-        false => (inputs.round(&model, spec, weights), None),
-        true => with_factors(inputs.round_int4(&model, spec, weights)),
-    })?;
+    let parts = if let Some(bits) = trained {
+        as_trained(bits)?
+    } else {
+        (options.progress)(&format!("rounding by the inputs of {} tokens", text.len()));
+        let inputs = compensate::Inputs::observe(&model, &norms, &text)?;
+        rounded(&model, &norms, &|spec, weights| match are_int4(spec) {
+            false => (inputs.round(&model, spec, weights), None),
+            true => with_factors(inputs.round_int4(&model, spec, weights)),
+        })?
+    };
 
-    let (file, widths) = match options.input {
+    let widths = learned.quantization().and_then(|quantization| quantization.activations);
+    let input = match (options.input, widths) {
+        (Input::Auto, Some(width)) => Input::All(width.into()),
+        (input, _) => input,
+    };
+    let (file, widths) = match input {
         Input::All(width) => (file(&parts, &|_| width, options.target)?, None),
         Input::Auto => {
             (options.progress)("choosing the widths of the inputs");

@@ -1,6 +1,7 @@
 //! What a run is told: the model's shape and how to train it.
 
-use crate::model::ModelConfig;
+use super::distill::DistillationConfig;
+use crate::model::{ModelConfig, Quantization};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -9,12 +10,21 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
+    /// The checkpoint whose weights the run begins with; without one, with random ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// The shape; sequences are `seq_len` tokens long.
     pub model: ModelConfig,
     /// How to train it. Every field has a default.
     pub training: TrainingConfig,
     /// What it learns from. Every field has a default.
     pub data: DataConfig,
+    /// Where numbers are rounded as on the device; without it, nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
+    /// The model to learn from, beside the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<DistillationConfig>,
 }
 
 /// What to learn from.
@@ -149,6 +159,9 @@ impl TrainConfig {
         ensure!(usable, "dropout: found {}, wanted 0 to less than 1", t.dropout);
         let usable = t.checkpoint_seconds >= 0.0;
         ensure!(usable, "checkpoint_seconds: found {}, wanted 0 or more", t.checkpoint_seconds);
+        if let Some(distillation) = &self.distillation {
+            distillation.validate()?;
+        }
         let held_out = self.data.held_out;
         let usable = held_out > 0.0 && held_out < 1.0;
         ensure!(usable, "held_out: found {held_out}, wanted more than 0 and less than 1");

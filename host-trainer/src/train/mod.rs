@@ -1,6 +1,7 @@
 //! Training runs: the loop around [`Trainer`], with its files, its progress and its end.
 
 mod config;
+mod distill;
 mod folder;
 mod interrupt;
 mod progress;
@@ -9,6 +10,7 @@ mod trainer;
 mod turns;
 
 pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig};
+pub use distill::{DistillationConfig, write};
 pub use folder::check_folder;
 pub(crate) use interrupt::Interruptible;
 pub use stored::{Stored, read_tokens};
@@ -61,6 +63,9 @@ pub fn train(
 ) -> Result<Outcome> {
     let (trainer, folder, best_loss) =
         open(run_dir, &mut config, train_tokens, valid_tokens, tokenizer.as_deref(), resume)?;
+    if config.distillation.as_ref().is_some_and(|d| d.text.is_some()) && !resume {
+        folder.save_train(train_tokens)?;
+    }
     let mut run =
         Run { trainer, folder, config, info, valid_tokens, tokenizer, best_loss, progress: Progress::new() };
     let outcome = run.until_stopped(train_tokens);

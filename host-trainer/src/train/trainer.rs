@@ -1,15 +1,16 @@
 //! One training step after the other, without files and without a terminal.
 
 use super::config::{Budget, TrainConfig};
+use super::distill::{self, Teacher};
 use super::turns::{Sum, sum_in_turns};
-use crate::checkpoint::State;
+use crate::checkpoint::{self, State};
 use crate::model::Model;
 use crate::nn::batch_norm;
 use crate::nn::graph::{Given, Memory, Network, Training};
 use crate::nn::random::Random;
 use crate::optimizer::{AdamW, clip_norm};
 use crate::schedule::Schedule;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use std::time::Instant;
 
 /// Keep the random choices of a step apart from each other.
@@ -28,7 +29,11 @@ pub struct Trainer {
     model: Model,
     optimizer: AdamW,
     network: Network<Training, f32>,
-    workers: Vec<(Memory<f32>, Sum)>,
+    teacher: Option<Teacher>,
+    /// The parameters as networks read them, where they are rounded.
+    rounded: Vec<f32>,
+    /// For each thread its memory, and that of the teacher.
+    workers: Vec<((Memory<f32>, Option<Memory<f32>>), Sum)>,
     total: Sum,
     step: u64,
     seconds_before: f64,
@@ -50,11 +55,25 @@ impl Trainer {
     /// A new run. Zero threads count as one here; [`train`](super::train) counts the cores.
     pub fn new(config: TrainConfig) -> Result<Self> {
         config.validate()?;
-        let model = Model::init(config.model, config.training.seed)?;
+        let model = match &config.from {
+            None => Model::init(config.model, config.training.seed)?,
+            Some(path) => {
+                let model = checkpoint::load(path)?.model;
+                ensure!(*model.config() == config.model, "{}: found another shape than [model]", path.display());
+                model
+            }
+        };
+        let model = model.with_quantization(config.quantization);
+        let teacher = config.distillation.as_ref().map(|d| -> Result<_> {
+            Teacher::new(checkpoint::load(&d.teacher)?.model, &config)
+                .with_context(|| d.teacher.display().to_string())
+        });
+        let teacher = teacher.transpose()?;
         let len = model.params().values.len();
         let t = &config.training;
         let threads = t.threads.clamp(1, t.batch);
-        let network = config.model.training_network(config.model.config.seq_len, t.dropout);
+        let network = distill::network(&config);
+        let memories = || (Memory::new(&network), teacher.as_ref().map(Teacher::memory));
         Ok(Self {
             budget: config.budget()?,
             schedule: Schedule {
@@ -63,7 +82,9 @@ impl Trainer {
                 warmup: t.warmup,
             },
             optimizer: AdamW::new(len, t.weight_decay),
-            workers: (0..threads).map(|_| (Memory::new(&network), Sum::zeros(len))).collect(),
+            workers: (0..threads).map(|_| (memories(), Sum::zeros(len))).collect(),
+            teacher,
+            rounded: Vec::new(),
             total: Sum::zeros(len),
             network,
             model,
@@ -141,12 +162,23 @@ impl Trainer {
         let starts: Vec<usize> = (0..batch).map(|_| random.below(tokens.len() - seq_len)).collect();
 
         let scale = 1.0 / (batch * seq_len) as f32;
-        let (network, params, step) = (&self.network, &self.model.params().values, self.step);
-        sum_in_turns(&mut self.workers, batch, &mut self.total, |i, memory, sum| {
+        let params = match self.config.quantization {
+            None => &self.model.params().values,
+            Some(quantization) => {
+                quantization.round(&self.config.model.config, self.model.params(), &mut self.rounded);
+                &self.rounded
+            }
+        };
+        let (network, teacher, step) = (&self.network, &self.teacher, self.step);
+        sum_in_turns(&mut self.workers, batch, &mut self.total, |i, (memory, asked), sum| {
             let key = Random::keyed(&[t.seed, DROPOUT_STREAM, step, i as u64]).next_u64();
             let inputs = &tokens[starts[i]..][..seq_len];
             let targets = &tokens[starts[i] + 1..][..seq_len];
-            let given = Given { tokens: inputs, targets, values: &[], scale, key };
+            let values = match (teacher, asked) {
+                (Some(teacher), Some(memory)) => teacher.logits(inputs, memory),
+                _ => &[],
+            };
+            let given = Given { tokens: inputs, targets, values, scale, key };
             sum.loss += network.forward(params, &given, memory);
             network.backward(params, &given, memory, &mut sum.grad);
         });
