@@ -62,6 +62,18 @@ impl LearnFrom {
     }
 }
 
+/// Refuses what only our own engine does.
+pub fn check_engine(config: &TrainConfig, torch: bool) -> Result<()> {
+    for (name, found) in [
+        ("--from", config.from.is_some()),
+        ("--quantize", config.quantization.is_some()),
+        ("--teacher", config.distillation.is_some()),
+    ] {
+        ensure!(!(torch && found), "--engine torch: found {name}, wanted --engine rust for it");
+    }
+    Ok(())
+}
+
 /// What a run reads whose tokenizer is that of another model: what a teacher writes, or a text in UTF-8 or as token ids
 /// (u16, `.u16`). None where the run makes a tokenizer of its own.
 pub fn source(config: &TrainConfig) -> Result<Option<Source>> {

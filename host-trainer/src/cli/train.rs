@@ -137,6 +137,7 @@ impl Args {
         check_folder(&self.output, self.resume)?;
         let mut config = self.config()?;
         config.validate()?;
+        learn_from::check_engine(&config, torch)?;
         config.model.config.check().context("no model file can hold this shape")?;
         let environment = torch.then(Environment::set_up).transpose()?;
         let source = match self.stored_source(&config)? {
