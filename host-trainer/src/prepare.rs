@@ -29,17 +29,25 @@ pub fn prepare(
     held_out: f64,
     progress: impl FnMut(usize),
 ) -> Result<Prepared> {
-    let text = corpus.text.as_bytes();
-    let mut cut = (text.len() as f64 * (1.0 - held_out)) as usize;
-    while !corpus.text.is_char_boundary(cut) {
-        cut -= 1;
-    }
-    let (train, valid) = text.split_at(cut);
-    let tokenizer = bpe::train(train, vocab_size, progress)?;
-    let mut encoder = TextEncoder::new(Tokenizer::from_bytes(&tokenizer)?);
-    let mut encode = |text: &[u8]| encoder.encode(text).into_iter().map(|t| t.0).collect::<Vec<u16>>();
-    let (train, valid) = (encode(train), encode(valid));
-    for (part, tokens) in [("training part", &train), ("held-out part", &valid)] {
+    let tokenizer = bpe::train(parts(corpus, held_out)[0], vocab_size, progress)?;
+    let [train, valid] = encode(corpus, Tokenizer::from_bytes(&tokenizer)?, seq_len, held_out)?;
+    Ok(Prepared { tokenizer, train, valid })
+}
+
+/// Encodes both parts of a text. Each must fill a context of `seq_len` tokens.
+///
+/// # Errors
+/// The text is too short.
+pub fn encode(
+    corpus: &Corpus,
+    tokenizer: Tokenizer<'_>,
+    seq_len: usize,
+    held_out: f64,
+) -> Result<[Vec<u16>; 2]> {
+    let mut encoder = TextEncoder::new(tokenizer);
+    let encoded = parts(corpus, held_out).map(|text| encoder.encode(text).into_iter().map(|t| t.0).collect());
+    for (part, tokens) in ["training part", "held-out part"].into_iter().zip(&encoded) {
+        let tokens: &Vec<u16> = tokens;
         ensure!(
             tokens.len() > seq_len,
             "{}: shorter than one context: found {} tokens in the {part}, wanted at least {}",
@@ -48,5 +56,15 @@ pub fn prepare(
             seq_len + 1
         );
     }
-    Ok(Prepared { tokenizer, train, valid })
+    Ok(encoded)
+}
+
+/// All but the last `held_out` part of a text, and that part.
+fn parts(corpus: &Corpus, held_out: f64) -> [&[u8]; 2] {
+    let text = corpus.text.as_bytes();
+    let mut cut = (text.len() as f64 * (1.0 - held_out)) as usize;
+    while !corpus.text.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    text.split_at(cut).into()
 }

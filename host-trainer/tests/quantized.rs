@@ -7,15 +7,25 @@ use common::{Difference, Folder, data, refused, text, thumbformer, u16s};
 use host_trainer::checkpoint::{self, Info, State};
 use host_trainer::device::{Memory, ModelFile};
 use host_trainer::eval::compare;
-use host_trainer::export::{Options, export};
+use host_trainer::export::{Options, Weights, export};
 use host_trainer::import::llama2c;
 use host_trainer::model::{Model, ModelConfig, Quantization, WeightBits, Width, decoder};
 use host_trainer::nn::graph::{Given, Memory as Arena, Recorder, Training};
 use host_trainer::nn::random::Random;
 use host_trainer::tokenizer::section;
-use host_trainer::train::{DistillationConfig, TrainConfig, Trainer, TrainingConfig, train};
+use host_trainer::train::{
+    Begin, Data, DistillationConfig, Samples, TrainConfig, Trainer, TrainingConfig, train_on,
+};
 use steps::Steps;
 use thumbformer::format::tokenizer::TokenizerKind;
+
+/// What `thumbformer export` makes of a model by default.
+fn exported(model: &Model) -> ModelFile {
+    let tokenizer = section(TokenizerKind::ByteBpe, &[]).unwrap();
+    let weights = Weights::trained(model).unwrap_or_default();
+    let options = Options { weights, ..Options::default() };
+    ModelFile::new(&export(model, &tokenizer, &[], &[], &options).unwrap().file)
+}
 
 const LLAMA: &str =
     "dim = 48\nhidden_dim = 84\nn_layers = 2\nn_heads = 4\nn_kv_heads = 2\nvocab_size = 270\nseq_len = 40\n";
@@ -76,8 +86,7 @@ fn the_rounding_network_is_the_device() {
             let plain = model(toml);
             let model = plain.clone().with_quantization(Some(quantization));
             let tokens = tokens(&model);
-            let tokenizer = section(TokenizerKind::ByteBpe, &[]).unwrap();
-            let file = ModelFile::new(&export(&model, &tokenizer, &[], &[], &Options::default()).unwrap().file);
+            let file = exported(&model);
             let device = file.model().unwrap();
             let mut memory = Memory::new(&device);
             let difference = |expected: &Model| {
@@ -98,14 +107,13 @@ fn the_rounding_network_is_the_device_for_stories260k() {
     };
     let plain = llama2c::read(&folder.join("stories260K.bin")).unwrap();
     let stream = u16s(&std::fs::read(folder.join("ref/val_stream_n_102401.u16")).unwrap());
-    let tokenizer = section(TokenizerKind::ByteBpe, &[]).unwrap();
     let stream = &stream[..10 * 512 + 1];
     for bits in [WeightBits::Int8, WeightBits::Int4] {
         let a8 = Quantization::all(bits);
         let a16 = Quantization { activations: Some(Width::A16), ..a8 };
         let [wide, narrow] = [a16, a8].map(|quantization| {
             let model = plain.clone().with_quantization(Some(quantization));
-            let file = ModelFile::new(&export(&model, &tokenizer, &[], &[], &Options::default()).unwrap().file);
+            let file = exported(&model);
             let device = file.model().unwrap();
             let weights_alone = Quantization { weights: Some(bits), ..Quantization::NONE };
             let weights_alone = plain.clone().with_quantization(Some(weights_alone));
@@ -153,7 +161,6 @@ fn teacher(folder: &Folder) -> Vec<u16> {
 fn student(folder: &Folder) -> TrainConfig {
     let path = folder.join("teacher.safetensors");
     TrainConfig {
-        from: Some(path.clone()),
         model: tiny_config(),
         training: TrainingConfig {
             steps: Some(40),
@@ -181,13 +188,12 @@ fn a_student_comes_nearer_to_its_teacher() {
     let mut config = TrainConfig { model: *teacher.config(), ..student(&folder) };
     (config.training.learning_rate, config.training.steps) = (3e-4, Some(150));
     let run = folder.join("run");
-    train(&run, config, Info::default(), &text[1000..], &text[..1000], None, false).unwrap();
+    let data = Data { train: Samples::Text(&text[1000..]), valid: Samples::Text(&text[..1000]) };
+    train_on(&run, config, Info::default(), data, None, Begin::With(&teacher)).unwrap();
     let student = checkpoint::load(&run.join("model.safetensors")).unwrap().model;
     assert_eq!(student.quantization(), Some(Quantization::all(WeightBits::Int4)));
-    let tokenizer = section(TokenizerKind::ByteBpe, &[]).unwrap();
     let kl = |model: &Model| {
-        let file = ModelFile::new(&export(model, &tokenizer, &[], &[], &Options::default()).unwrap().file);
-        compare(&file.model().unwrap(), &teacher, &text[..1000], 40).unwrap().1.kl
+        compare(&exported(model).model().unwrap(), &teacher, &text[..1000], 40).unwrap().1.kl
     };
     let (rounded, trained) = (kl(&teacher.clone().with_quantization(student.quantization())), kl(&student));
     println!("KL from the teacher: rounded {rounded:.5}, trained to be rounded {trained:.5}");
@@ -198,18 +204,20 @@ fn a_student_comes_nearer_to_its_teacher() {
 fn a_resumed_student_is_the_same_to_the_bit() {
     let folder = Folder::new("quantized-resume");
     let text = teacher(&folder);
-    let mut whole = Trainer::new(student(&folder)).unwrap();
+    let begin = checkpoint::load(&folder.join("teacher.safetensors")).unwrap().model;
+    let mut whole = Trainer::from(student(&folder), begin.clone()).unwrap();
     for _ in 0..6 {
         whole.advance(&text).unwrap();
     }
     let mut config = student(&folder);
     config.training.threads = 3;
-    let mut first = Trainer::new(config.clone()).unwrap();
+    let mut first = Trainer::from(config.clone(), begin).unwrap();
     for _ in 0..3 {
         first.advance(&text).unwrap();
     }
     let path = folder.join("state.safetensors");
-    first.state(f64::INFINITY).save(&path).unwrap();
+    first.state(f64::INFINITY, 0).save(&path).unwrap();
+    // What comes from the state, not from the beginning.
     let mut second = Trainer::new(config).unwrap();
     second.restore(State::load(&path, first.model().params().values.len()).unwrap()).unwrap();
     for _ in 0..3 {
@@ -226,7 +234,7 @@ fn the_command_trains_on_what_a_teacher_writes() {
     let teacher = folder.join("teacher.safetensors");
     let train = |run: &str, more: &[&str]| {
         let (run, teacher) = (folder.join(run), text(&teacher));
-        let own = ["train", "--from", teacher, "--teacher", teacher, "--quantize", "int4", "-o", text(&run)];
+        let own = ["finetune", teacher, "--teacher", teacher, "--quantize", "int4", "-o", text(&run)];
         let rest = ["--teacher-text", "1200", "--held-out", "0.1", "--steps", "2", "--learning-rate", "0.001"];
         thumbformer(&[&own[..], &rest, more].concat())
     };
@@ -251,9 +259,11 @@ fn the_command_trains_on_what_a_teacher_writes() {
 
     let error = refused(&["export", text(&run), "--fold-norms", "-o", text(&thumb)]);
     assert!(error.contains("folded norms: found a model that was trained to be rounded"), "{error}");
+    let error = refused(&["export", text(&run), "--bits", "8", "-o", text(&thumb)]);
+    assert!(error.contains("weights: found Int8, wanted Int4, which the model was trained to have"), "{error}");
     let out = folder.join("none");
-    let error = refused(&["train", "--from", text(&teacher), "-o", text(&out), "--steps", "1"]);
-    assert!(error.contains("found no text, wanted --corpus or --teacher-text"), "{error}");
-    let torch = ["train", "--from", text(&teacher), "--engine", "torch", "-o", text(&out), "--steps", "1"];
-    assert!(refused(&torch).contains("--engine torch: found --from"), "{}", refused(&torch));
+    let rounded =
+        ["finetune", text(&teacher), "--teacher", text(&run), "--teacher-text", "600", "-o", text(&out)];
+    let error = refused(&rounded);
+    assert!(error.contains("found a teacher that was trained to be rounded, wanted one that was not"), "{error}");
 }

@@ -2,12 +2,14 @@
 
 mod eval;
 mod export;
+mod finetune;
 mod import;
 mod inspect;
-mod learn_from;
+mod quantize;
 mod run;
 mod sweep;
 mod train;
+mod training;
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::device::ModelFile;
@@ -30,6 +32,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Args),
+    Finetune(finetune::Args),
     Sweep(sweep::Args),
     Eval(eval::Args),
     Export(export::Args),
@@ -44,6 +47,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => args.run(),
+        Command::Finetune(args) => args.run(),
         Command::Sweep(args) => args.run().map(done),
         Command::Eval(args) => args.run().map(done),
         Command::Export(args) => args.run().map(done),

@@ -3,19 +3,50 @@
 //! A group's step is sought first, the row's scale comes from the largest of them. A model that was trained with this
 //! rounding is exported by it too, so that the device has the very numbers that were trained.
 
-use super::int4::{group, groups};
+use super::fold::Norms;
+use super::int4::{Weights, group, groups};
+use super::parts::{self, Part};
 use super::quantize::{Matrix, exponent_of, peak};
-use crate::model::WeightBits;
+use super::Options;
+use crate::model::{Model, WeightBits};
 use crate::nn::math::{reduce, vectorized};
+use anyhow::{Result, ensure};
 use thumbformer::format::TensorSpec;
 
-/// Rounds a matrix of a model that was trained with weights of these bits, as its training did.
-pub fn matrix(bits: WeightBits, spec: TensorSpec, weights: &[f32]) -> (Matrix, Option<Vec<u8>>) {
-    if bits == WeightBits::Int4 && spec.kind.is_block_part() {
-        let (matrix, factors) = round(weights, spec.cols);
-        return (matrix, Some(factors));
+impl Weights {
+    /// The weights that a model was trained to have, if it was.
+    pub fn trained(model: &Model) -> Option<Self> {
+        Some(match model.quantization()?.weights? {
+            WeightBits::Int8 => Self::Int8,
+            WeightBits::Int4 => Self::Int4,
+        })
     }
-    (Matrix::round(weights, spec.cols), None)
+}
+
+/// Refuses what would change the numbers that a model was trained with.
+pub fn check(model: &Model, options: &Options) -> Result<()> {
+    let Some(wanted) = Weights::trained(model) else {
+        return Ok(());
+    };
+    ensure!(
+        options.weights == wanted,
+        "weights: found {:?}, wanted {wanted:?}, which the model was trained to have",
+        options.weights
+    );
+    ensure!(!options.fold_gains, "folded norms: found a model that was trained to be rounded, wanted gains apart");
+    Ok(())
+}
+
+/// Rounds a tensor of a model that was trained with weights of these bits, as its training did.
+pub fn part(model: &Model, bits: WeightBits, spec: TensorSpec, frac: u8) -> Result<Part> {
+    let int4 = bits == WeightBits::Int4 && spec.kind.is_block_part();
+    parts::round(model, &Norms::new(model, false), spec, frac, &|spec, weights| {
+        if int4 {
+            let (matrix, factors) = round(weights, spec.cols);
+            return (matrix, Some(factors));
+        }
+        (Matrix::round(weights, spec.cols), None)
+    })
 }
 
 /// The largest factor of a group.

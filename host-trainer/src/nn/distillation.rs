@@ -1,6 +1,7 @@
 //! What a student learns from a teacher: the teacher's distributions (Hinton, Vinyals and Dean 2015), mixed with the
 //! text's own tokens.
 
+use super::cross_entropy::IGNORED;
 use super::graph::{Backward, Forward, Freeze, Mode, Operation, Recorder, Value};
 use super::math::{softmax, vectorized};
 use super::real::Real;
@@ -16,7 +17,8 @@ struct Distillation {
 
 impl<M: Mode, R: Real> Recorder<M, R> {
     /// Ends a network with the loss of `logits` `[rows, classes]`, of which [`Given::values`](super::graph::Given::values)
-    /// has the teacher's, and [`Given::targets`](super::graph::Given::targets) the tokens. The gradient of the divergence
+    /// has the teacher's, and [`Given::targets`](super::graph::Given::targets) the tokens; rows whose target is
+    /// [`IGNORED`] count nothing. The gradient of the divergence
     /// does not shrink with a `temperature` above 1; `share` is its part, the rest is the tokens'.
     pub fn distillation(&mut self, temperature: f64, share: f64, logits: Value) -> Value {
         assert!(temperature > 0.0 && (0.0..=1.0).contains(&share), "{temperature}, {share}");
@@ -29,6 +31,10 @@ impl Distillation {
     /// The loss of a row, which becomes its gradient. `spare` is memory for the probabilities of one row.
     #[inline(always)]
     fn row<R: Real>(&self, row: &mut [R], teacher: &[R], target: u16, [own, theirs]: [&mut [R]; 2]) -> f64 {
+        if target == IGNORED {
+            row.fill(R::ZERO);
+            return 0.0;
+        }
         let inverse = R::of(self.temperature.recip());
         own.copy_from_slice(row);
         theirs.copy_from_slice(teacher);
@@ -100,13 +106,22 @@ mod tests {
     const CLASSES: usize = 7;
 
     fn run(logits: &[f64], teacher: &[f64], temperature: f64, share: f64) -> (f64, Vec<f64>) {
-        let rows = logits.len() / CLASSES;
+        run_with(logits, teacher, temperature, share, &vec![3; logits.len() / CLASSES])
+    }
+
+    fn run_with(
+        logits: &[f64],
+        teacher: &[f64],
+        temperature: f64,
+        share: f64,
+        targets: &[u16],
+    ) -> (f64, Vec<f64>) {
+        let rows = targets.len();
         let mut net = Recorder::<Training, f64>::new(1, rows);
         let x = net.variable("logits", rows, CLASSES);
         let end = net.distillation(temperature, share, x);
         let network = net.finish(end);
-        let targets = vec![3; rows];
-        let given = Given { targets: &targets, values: teacher, ..Given::default() };
+        let given = Given { targets, values: teacher, ..Given::default() };
         let (mut memory, mut grad) = (Memory::new(&network), vec![0.0; logits.len()]);
         let loss = network.forward(logits, &given, &mut memory);
         network.backward(logits, &given, &mut memory, &mut grad);
@@ -128,6 +143,17 @@ mod tests {
                 assert!((grad[i] - wanted).abs() < 1e-8, "{temperature}, {share}, {i}: {}, {wanted}", grad[i]);
             }
         }
+    }
+
+    #[test]
+    fn ignored_rows_count_nothing() {
+        let (logits, teacher) = (noise(1, 3 * CLASSES), noise(2, 3 * CLASSES));
+        let (loss, grad) = run_with(&logits, &teacher, 1.5, 0.4, &[3, IGNORED, 3]);
+        let (all, _) = run(&logits, &teacher, 1.5, 0.4);
+        let row = CLASSES..2 * CLASSES;
+        let (one, _) = run(&logits[row.clone()], &teacher[row.clone()], 1.5, 0.4);
+        assert!(one > 0.0 && (loss + one - all).abs() < 1e-12, "{loss} + {one}, {all}");
+        assert!(grad[row].iter().all(|&g| g == 0.0));
     }
 
     #[test]

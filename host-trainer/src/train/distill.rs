@@ -1,5 +1,6 @@
 //! Learning from another model: its distributions over a text, which may be its own.
 
+use crate::checkpoint;
 use crate::device::{Memory as Workspace, ModelFile};
 use crate::export::{Input, Options, export};
 use crate::model::{Model, Quantization, decoder, quantized_decoder};
@@ -8,7 +9,7 @@ use crate::nn::random::Random;
 use crate::train::TrainConfig;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use thumbformer::format::InputWidth;
 use thumbformer::{Sampler, Token};
@@ -25,9 +26,6 @@ pub struct DistillationConfig {
     /// What the teacher's distributions count; the rest is what the text's own tokens count.
     #[serde(default = "one")]
     pub share: f64,
-    /// Tokens that the teacher writes to learn from; without them, there is a text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<usize>,
 }
 
 const fn one() -> f64 {
@@ -37,7 +35,7 @@ const fn one() -> f64 {
 impl DistillationConfig {
     /// A teacher that counts alone.
     pub fn new(teacher: PathBuf) -> Self {
-        Self { teacher, temperature: one(), share: one(), text: None }
+        Self { teacher, temperature: one(), share: one() }
     }
 
     /// Says what is wrong with values that make no sense.
@@ -54,7 +52,7 @@ impl DistillationConfig {
 
 /// The network of a run, with its loss, for one sequence at a time.
 pub fn network(config: &TrainConfig) -> Network<Training, f32> {
-    let mut net = Recorder::new(1, config.model.config.seq_len);
+    let mut net = Recorder::new(1, config.sequence());
     let quantization = config.quantization.unwrap_or(Quantization::NONE);
     let logits = quantized_decoder(&mut net, &config.model, config.training.dropout, quantization);
     let loss = match &config.distillation {
@@ -72,22 +70,28 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// Takes a model that reads the tokens of another, in sequences as long as its context.
-    pub fn new(model: Model, student: &TrainConfig) -> Result<Self> {
+    /// Reads a model that knows the tokens of the one that learns, and sequences as long.
+    pub fn read(path: &Path, student: &TrainConfig) -> Result<Self> {
+        let model = checkpoint::load(path)?.model;
+        let named = path.display();
         let (found, wanted) = (&model.config().config, &student.model.config);
         ensure!(
             found.vocab_size == wanted.vocab_size,
-            "teacher: found {} tokens in its vocabulary, wanted {}",
+            "{named}: found a teacher of {} tokens, wanted {}",
             found.vocab_size,
             wanted.vocab_size
         );
+        let len = student.sequence();
         ensure!(
-            found.seq_len >= wanted.seq_len,
-            "teacher: found a context of {} positions, wanted at least {}",
-            found.seq_len,
-            wanted.seq_len
+            found.seq_len >= len,
+            "{named}: found a teacher with a context of {} positions, wanted at least {len}",
+            found.seq_len
         );
-        let mut net = Recorder::new(1, wanted.seq_len);
+        ensure!(
+            model.quantization().is_none(),
+            "{named}: found a teacher that was trained to be rounded, wanted one that was not"
+        );
+        let mut net = Recorder::new(1, len);
         let logits = decoder(&mut net, model.config(), 0.0);
         let network = net.finish(logits).freeze();
         Ok(Self { model, network })

@@ -1,6 +1,6 @@
 //! What a run folder with tokens of its own has to go on with: such a run needs its text no more.
 
-use super::folder::{MODEL, TRAIN, VALID};
+use super::folder::{MODEL, TRAIN, TRAIN_TARGETS, VALID, VALID_TARGETS};
 use crate::checkpoint::{self, Info};
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -13,6 +13,8 @@ pub struct Stored {
     pub train: Vec<u16>,
     /// Held-out tokens.
     pub valid: Vec<u16>,
+    /// Targets to learn and held-out ones, if they are not the tokens that follow.
+    pub targets: Option<[Vec<u16>; 2]>,
     /// The bytes of the tokenizer.
     pub tokenizer: Option<Vec<u8>>,
     /// What it is, without the number of steps.
@@ -30,6 +32,13 @@ impl Stored {
         Ok(Some(Self {
             train: read_tokens(&run_dir.join(TRAIN))?,
             valid: read_tokens(&run_dir.join(VALID))?,
+            targets: match run_dir.join(TRAIN_TARGETS).exists() {
+                true => {
+                    let read = |name| read_tokens(&run_dir.join(name));
+                    Some([read(TRAIN_TARGETS)?, read(VALID_TARGETS)?])
+                }
+                false => None,
+            },
             tokenizer,
             info: Info { provenance, ..info },
         }))
