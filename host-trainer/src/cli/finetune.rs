@@ -1,7 +1,7 @@
 //! `thumbformer finetune`
 
-use super::{quantize, read_checkpoint};
 use super::training::{Flags, report};
+use super::{quantize, read_checkpoint};
 use crate::checkpoint::{Checkpoint, Info};
 use crate::corpus::Corpus;
 use crate::optimizer::Lora;

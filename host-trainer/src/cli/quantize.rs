@@ -3,7 +3,7 @@
 use super::read_checkpoint;
 use crate::checkpoint::Checkpoint;
 use crate::model::{Quantization, WeightBits};
-use crate::train::{DistillationConfig, TrainConfig, write};
+use crate::train::{DistillationConfig, TrainConfig, check_teacher, write};
 use anyhow::{Context, Result};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -67,6 +67,7 @@ impl Flags {
             threads => threads,
         };
         eprintln!("text      {len} tokens that {} writes", info.name);
+        check_teacher(&model).with_context(|| path.display().to_string())?;
         let tokens = write(&model, &tokenizer, len, config.training.seed, threads)?;
         Ok(Some((format!("{len} tokens that {} wrote", info.name), tokens)))
     }

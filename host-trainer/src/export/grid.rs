@@ -3,11 +3,11 @@
 //! A group's step is sought first, the row's scale comes from the largest of them. A model that was trained with this
 //! rounding is exported by it too, so that the device has the very numbers that were trained.
 
+use super::Options;
 use super::fold::Norms;
 use super::int4::{Weights, group, groups};
 use super::parts::{self, Part};
 use super::quantize::{Matrix, exponent_of, peak};
-use super::Options;
 use crate::model::{Model, WeightBits};
 use crate::nn::math::{reduce, vectorized};
 use anyhow::{Result, ensure};
@@ -33,7 +33,10 @@ pub fn check(model: &Model, options: &Options) -> Result<()> {
         "weights: found {:?}, wanted {wanted:?}, which the model was trained to have",
         options.weights
     );
-    ensure!(!options.fold_gains, "folded norms: found a model that was trained to be rounded, wanted gains apart");
+    ensure!(
+        !options.fold_gains,
+        "folded norms: found a model that was trained to be rounded, wanted gains apart"
+    );
     Ok(())
 }
 

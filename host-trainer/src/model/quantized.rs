@@ -79,10 +79,13 @@ impl Quantization {
         };
         for tensor in params.tensors().iter().filter(|tensor| tensor.is_matrix()) {
             let values = &mut rounded[tensor.range.clone()];
-            let factor = if tensor.name.ends_with(".attention.wq.weight") { query_factor(config) } else { 1.0 };
+            let factor =
+                if tensor.name.ends_with(".attention.wq.weight") { query_factor(config) } else { 1.0 };
             values.iter_mut().for_each(|w| *w *= factor);
             match bits {
-                WeightBits::Int4 if tensor.name.starts_with("layers.") => int4_groups(values, tensor.shape[1]),
+                WeightBits::Int4 if tensor.name.starts_with("layers.") => {
+                    int4_groups(values, tensor.shape[1])
+                }
                 _ => int8_rows(values, tensor.shape[1]),
             }
             values.iter_mut().for_each(|w| *w /= factor);
@@ -104,7 +107,8 @@ mod tests {
     fn a_table_of_toml_has_defaults() {
         let found: Quantization = toml::from_str("weights = \"int4\"").unwrap();
         assert_eq!(found, Quantization::all(WeightBits::Int4));
-        let found: Quantization = toml::from_str("weights = \"int8\"\nactivations = \"a16\"\ncache = false").unwrap();
+        let found: Quantization =
+            toml::from_str("weights = \"int8\"\nactivations = \"a16\"\ncache = false").unwrap();
         assert_eq!((found.activations, found.cache), (Some(Width::A16), false));
         assert_eq!(toml::from_str::<Quantization>(&toml::to_string(&found).unwrap()).unwrap(), found);
         assert!(toml::from_str::<Quantization>("weights = \"int2\"").is_err());
@@ -117,12 +121,19 @@ mod tests {
         let mut rounded = Vec::new();
         Quantization::all(WeightBits::Int4).round(config, model.params(), &mut rounded);
         for tensor in model.params().tensors() {
-            let pairs = rounded[tensor.range.clone()].iter().zip(&model.params().values[tensor.range.clone()]);
+            let pairs =
+                rounded[tensor.range.clone()].iter().zip(&model.params().values[tensor.range.clone()]);
             let changed = pairs.filter(|(a, b)| a != b).count();
             assert_eq!(changed > 0, tensor.is_matrix(), "{}", tensor.name);
         }
         // Groups of 32 columns have at most 16 values.
-        let wq = &model.params().tensors().iter().find(|t| t.name == "layers.0.attention.wq.weight").unwrap().range;
+        let wq = &model
+            .params()
+            .tensors()
+            .iter()
+            .find(|t| t.name == "layers.0.attention.wq.weight")
+            .unwrap()
+            .range;
         let mut group = rounded[wq.start..wq.start + 32].to_vec();
         group.sort_by(f32::total_cmp);
         group.dedup();

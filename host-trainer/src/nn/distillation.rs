@@ -140,7 +140,11 @@ mod tests {
                     run(&logits, &teacher, temperature, share).0
                 };
                 let wanted = (at(1e-5) - at(-1e-5)) / 2e-5;
-                assert!((grad[i] - wanted).abs() < 1e-8, "{temperature}, {share}, {i}: {}, {wanted}", grad[i]);
+                assert!(
+                    (grad[i] - wanted).abs() < 1e-8,
+                    "{temperature}, {share}, {i}: {}, {wanted}",
+                    grad[i]
+                );
             }
         }
     }

@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn heads_are_integers_times_steps_of_five_bits() {
-        let x: Vec<f64> = noise(1, 3 * WIDTH).iter().enumerate().map(|(i, x)| x * (1 + i % 7) as f64).collect();
+        let x: Vec<f64> =
+            noise(1, 3 * WIDTH).iter().enumerate().map(|(i, x)| x * (1 + i % 7) as f64).collect();
         let y = rounded(&x, Stage::Stored);
         for (x, y) in x.chunks(WIDTH).zip(y.chunks(WIDTH)) {
             assert_eq!(x[..24], y[..24], "queries are not stored");

@@ -7,7 +7,7 @@ use crate::model::{Model, Quantization, decoder, quantized_decoder};
 use crate::nn::graph::{Frozen, Given, Memory, Network, Recorder, Training};
 use crate::nn::random::Random;
 use crate::train::TrainConfig;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -62,6 +62,15 @@ pub fn network(config: &TrainConfig) -> Network<Training, f32> {
     net.finish(loss)
 }
 
+/// Refuses a teacher that is no model in f32.
+pub fn check_teacher(model: &Model) -> Result<()> {
+    ensure!(
+        model.quantization().is_none(),
+        "found a teacher that was trained to be rounded, wanted one that was not"
+    );
+    Ok(())
+}
+
 /// A model that is asked for its logits.
 #[derive(Debug)]
 pub struct Teacher {
@@ -87,10 +96,7 @@ impl Teacher {
             "{named}: found a teacher with a context of {} positions, wanted at least {len}",
             found.seq_len
         );
-        ensure!(
-            model.quantization().is_none(),
-            "{named}: found a teacher that was trained to be rounded, wanted one that was not"
-        );
+        check_teacher(&model).with_context(|| named.to_string())?;
         let mut net = Recorder::new(1, len);
         let logits = decoder(&mut net, model.config(), 0.0);
         let network = net.finish(logits).freeze();

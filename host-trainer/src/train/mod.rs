@@ -12,7 +12,7 @@ mod trainer;
 mod turns;
 
 pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig};
-pub use distill::{DistillationConfig, write};
+pub use distill::{DistillationConfig, check_teacher, write};
 pub use folder::check_folder;
 pub(crate) use interrupt::Interruptible;
 pub use samples::{Rows, Samples};

@@ -89,7 +89,8 @@ impl<'m> Steps<'m> {
         let head_dim = self.model.config().config.head_dim();
         for head in x.chunks_mut(head_dim) {
             for (i, pair) in head.chunks_mut(2).enumerate() {
-                let frequency = f64::from(self.model.config().rope_theta).powf(-2.0 * i as f64 / head_dim as f64);
+                let frequency =
+                    f64::from(self.model.config().rope_theta).powf(-2.0 * i as f64 / head_dim as f64);
                 let (sin, cos) = (position as f64 * frequency).sin_cos();
                 (pair[0], pair[1]) = (pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos);
             }
