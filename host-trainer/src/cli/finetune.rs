@@ -1,7 +1,7 @@
 //! `thumbformer finetune`
 
-use super::read_checkpoint;
 use super::training::{Flags, report};
+use super::{quantize, read_checkpoint};
 use crate::checkpoint::{Checkpoint, Info};
 use crate::corpus::Corpus;
 use crate::optimizer::Lora;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use thumbformer::Tokenizer;
 
-/// Train a checkpoint further, on another text or on prompts with answers
+/// Train a checkpoint further, on another text, on prompts with answers or on what a model writes; also for its integers
 ///
 /// The shape and the tokenizer are the checkpoint's. Writes a run folder as train does; an interrupted run goes on with
 /// `thumbformer train --resume`. Every checkpoint in it is a whole model, adapters included.
@@ -26,7 +26,7 @@ pub struct Args {
     /// The checkpoint (.safetensors) with its tokenizer
     checkpoint: PathBuf,
     /// A text: a UTF-8 file, or a folder of them
-    #[arg(long, value_name = "PATH", required_unless_present = "pairs", conflicts_with = "pairs")]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["pairs", "teacher_text"], conflicts_with = "pairs")]
     corpus: Option<PathBuf>,
     /// Prompts and answers, a JSON object in each line: {"prompt": "..", "answer": ".."}; only answers are learned, and
     /// the end token behind them
@@ -35,7 +35,7 @@ pub struct Args {
     /// The run folder
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// A TOML file with the tables "training", "finetune" and "data", or some of them; flags override it
+    /// A TOML file with the tables "training", "finetune", "quantization", "distillation" and "data", or some of them; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Last part of the text or of the pairs, which is held out for validation [default: 0.05]
@@ -46,6 +46,8 @@ pub struct Args {
     licence: Option<String>,
     #[command(flatten)]
     learns: Learns,
+    #[command(flatten)]
+    quantize: quantize::Flags,
     #[command(flatten)]
     training: Flags,
 }
@@ -122,6 +124,7 @@ impl Args {
         };
         self.training.apply(&mut config.training);
         config.view = self.training.view();
+        self.quantize.apply(&mut config)?;
         let (flags, finetune) = (&self.learns, &mut config.finetune);
         finetune.freeze.extend(flags.freeze.iter().cloned());
         finetune.layer_decay = flags.layer_decay.unwrap_or(finetune.layer_decay);
@@ -163,6 +166,11 @@ impl Args {
             let crc32 = note_crc32(config, text.as_bytes());
             let name = format!("{}, {} pairs, crc32 {crc32:08x}", file_name(path), pairs.len());
             return Ok(Source { name, train: Part::Rows(train), valid: Part::Rows(valid) });
+        }
+        if let Some((name, mut tokens)) = self.quantize.text(config)? {
+            let valid = tokens.split_off(tokens.len() - (tokens.len() as f64 * held_out) as usize);
+            eprintln!("tokens    {} to learn, {} held out", tokens.len(), valid.len());
+            return Ok(Source { name, train: Part::Text(tokens), valid: Part::Text(valid) });
         }
         let path = self.corpus.as_deref().context("found neither --corpus nor --pairs, wanted one")?;
         let corpus = Corpus::from_path(path)?;

@@ -5,6 +5,7 @@ mod export;
 mod finetune;
 mod import;
 mod inspect;
+mod quantize;
 mod report;
 mod run;
 mod sweep;

@@ -7,7 +7,7 @@ use crate::model::ActivationName;
 use crate::prepare::prepare;
 use crate::torch::{self, Environment};
 use crate::train::{
-    Begin, Data, DataConfig, Samples, Stored, TrainConfig, View, check_folder, hand_over, train_on,
+    Begin, Data, DataConfig, Samples, Stored, TrainConfig, check_folder, hand_over, train_on,
 };
 use anyhow::{Context, Result, ensure};
 use serde::de::IntoDeserializer;
@@ -117,6 +117,10 @@ impl Args {
         let mut config = self.config()?;
         config.validate()?;
         config.model.config.check().context("no model file can hold this shape")?;
+        ensure!(
+            !torch || config.quantization.is_none() && config.distillation.is_none(),
+            "[quantization] or [distillation]: found with the torch engine, wanted --engine rust"
+        );
         if torch {
             torch::check(&config)?;
         }

@@ -3,6 +3,7 @@
 mod average;
 mod config;
 mod dashboard;
+mod distill;
 mod folder;
 mod interrupt;
 mod metrics;
@@ -14,6 +15,7 @@ mod trainer;
 mod turns;
 
 pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig, View};
+pub use distill::{DistillationConfig, check_teacher, write};
 pub use folder::check_folder;
 pub(crate) use interrupt::Interruptible;
 pub use metrics::{Metrics, Sample, Step};
