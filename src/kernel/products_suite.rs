@@ -112,14 +112,11 @@ impl Bench {
             Lie::Tiles(Tiling::Halves) => Weights::Halves(words),
             Lie::Tall => Weights::Tall(words),
         };
-        let (x, operands) = (&mut vectors.0[..], &mut operands[..]);
-        let inputs = if count == 1 {
-            Inputs::only(&weights, (width, sparse), None, &mut x[..columns], operands)
-        } else {
-            Inputs::several(&weights, (width, sparse), columns, count, (x, operands), &mut |_, _| None)
-        };
+        let memory = (&mut vectors.0[..], &mut operands[..]);
+        let inputs = Inputs::new(&weights, (width, sparse), (columns, count), memory, |_| None);
         let mut found = [UNTOUCHED; MAX_BLOCK * MAX_ROWS + ROOM];
-        let done = products(&weights, &inputs, rows, &mut found[..count * rows]);
+        let mut done = 0;
+        products(&weights, &inputs, rows, &mut found[..count * rows], |_, k| done = k);
         for (element, &found) in found.iter().enumerate() {
             let (vector, row) = (element / rows, element % rows);
             let expected = if vector < count {

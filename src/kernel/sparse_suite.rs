@@ -46,8 +46,11 @@ const KERNELS: [Kernel; 2] = [
                 Layout::Halves => Weights::Halves(words),
                 Layout::Tall => Weights::Tall(words),
             };
-            let inputs = Inputs::only(&weights, (width, true), None, x, operand);
-            products(&weights, &inputs, y.len(), y)
+            let (columns, rows) = (x.len(), y.len());
+            let inputs = Inputs::new(&weights, (width, true), (columns, 1), (x, operand), |_| None);
+            let mut done = 0;
+            products(&weights, &inputs, rows, y, |_, k| done = k);
+            done
         },
         lists: |groups, of, width| {
             let own = !cfg!(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector"));
