@@ -186,8 +186,9 @@ fn products_together(weights: &Weights<'_>, x: &Inputs<'_>, rows: usize, y: &mut
     }
 }
 
-/// [`products`] with vector i, which is not gathered; returns k.
-#[inline(always)]
+/// [`products`] with vector i, which is not gathered; returns k. A function of its own, so that its variables do not crowd
+/// the loop over vectors.
+#[inline(never)]
 fn product(weights: &Weights<'_>, x: &Inputs<'_>, i: usize, y: &mut [i32]) -> u32 {
     let (columns, width) = (x.columns, x.width);
     let operand = x.operands.get(i * operand_len(columns)..).unwrap_or_default();

@@ -17,6 +17,7 @@ pub const TOGETHER: usize = 3;
 /// Shuffles operands together, three and three, as far as there are three and there is a kernel; returns how many. Each
 /// operand begins [`operand_len`] words after the one before. What is left of the vectors that they were made from gives
 /// way: a group of four has as many bytes there as its two words here.
+#[inline(never)]
 pub fn gather(
     columns: usize,
     count: usize,
@@ -53,6 +54,7 @@ fn pairs(operands: &[u32], columns: usize, i: usize) -> &[[u32; 2]] {
 
 /// Multiplies a matrix by `count` vectors that [`gather`] has shuffled into `vectors`; the sums of vector i begin at
 /// `rows * i` in `y`. Returns what [`tiles`](super::tiles()) returns.
+#[inline(never)]
 pub fn gathered(
     tiles: &[u32],
     columns: usize,
