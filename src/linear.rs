@@ -2,8 +2,8 @@
 
 use crate::format::InputWidth;
 use crate::kernel::{self, Weights};
-use crate::shift::{ceil_log2, shift_left};
-use crate::vector::{Scale, narrow};
+use crate::shift::{ceil_log2, keep_rolled, shift_left};
+use crate::vector::{Scale, narrow, next};
 
 /// A matrix `[rows, columns]` in flash.
 #[derive(Debug, Clone, Copy)]
@@ -67,21 +67,31 @@ impl Linear<'_> {
     ///
     /// Each sum, of at most 31 bits, is multiplied by the row's scale and by the vector's, 15 bits each, of which 16 are
     /// cut off each time, and shifted to its place.
-    #[inline(never)]
     pub fn forward(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
-        let mut each = sizes.iter_mut().zip(x.scales);
-        kernel::products(&self.weights, &x.vectors, self.scales.len(), y, |y, done| {
-            if let Some((size, &scale)) = each.next() {
-                *size = self.finish(y, done, scale, frac);
-            }
-        });
+        let rows = self.scales.len();
+        kernel::products_together(&self.weights, &x.vectors, rows, y);
+        let mut ys = y;
+        for (i, (size, &scale)) in sizes.iter_mut().zip(x.scales).enumerate().take(x.vectors.count()) {
+            *size = self.forward_one(&x.vectors, i, scale, frac, next(&mut ys, rows));
+        }
+    }
+
+    /// [`Linear::forward`] of position i. A function of its own, so that the loop over positions costs a single one little.
+    #[inline(never)]
+    fn forward_one(&self, x: &kernel::Inputs<'_>, i: usize, scale: Scale, frac: i32, y: &mut [i32]) -> u32 {
+        let done = kernel::product(&self.weights, x, i, y);
+        self.finish(y, done, scale, frac)
     }
 
     /// The sums alone; returns the power of two by which they are too large.
     #[cfg(any(test, feature = "selftest"))]
     pub fn products(&self, x: &Inputs<'_>, y: &mut [i32]) -> u32 {
-        let mut done = 0;
-        kernel::products(&self.weights, &x.vectors, self.scales.len(), y, |_, k| done = k);
+        let rows = self.scales.len();
+        kernel::products_together(&self.weights, &x.vectors, rows, y);
+        let (mut ys, mut done) = (y, 0);
+        for i in 0..x.count() {
+            done = kernel::product(&self.weights, &x.vectors, i, next(&mut ys, rows));
+        }
         done
     }
 
@@ -92,10 +102,7 @@ impl Linear<'_> {
         let right = self.headroom() as i32 - 32 - self.exponent - scale.exponent - frac;
         let mut size = kernel::rescale(y, self.scales, up, scale.mantissa, right.clamp(-2, 31));
         if right < -2 {
-            for y in y.iter_mut() {
-                *y = shift_left(*y, right.unsigned_abs() - 2);
-            }
-            size = kernel::magnitude(y);
+            size = shift_further(y, right.unsigned_abs() - 2);
         }
         if self.bias.is_empty() { size } else { kernel::add(y, self.bias) }
     }
@@ -109,6 +116,17 @@ impl Linear<'_> {
             InputWidth::A8 => 8 - ceil_log2(self.cols.div_ceil(512)).min(8),
         }
     }
+}
+
+/// To the left, saturated: what no exported model asks for. Returns the magnitude.
+#[cold]
+#[inline(never)]
+fn shift_further(y: &mut [i32], left: u32) -> u32 {
+    for y in y.iter_mut() {
+        *y = shift_left(*y, left);
+        keep_rolled();
+    }
+    kernel::magnitude(y)
 }
 
 #[cfg(test)]

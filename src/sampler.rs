@@ -169,7 +169,9 @@ struct Scores<'a> {
 
 impl<'a> Scores<'a> {
     fn new(logits: Logits<'a>, history: &[Token], penalty: [u32; 2]) -> Self {
-        let mut penalised = heapless::Vec::new();
+        // Filled where it is returned, which saves a copy.
+        let mut scores = Scores { logits, penalised: heapless::Vec::new() };
+        let penalised = &mut scores.penalised;
         let window = if penalty == [ONE; 2] { 0 } else { PENALTY_WINDOW };
         for token in history.iter().rev().take(window) {
             let place = penalised.binary_search_by_key(token, |(token, _)| *token);
@@ -181,7 +183,7 @@ impl<'a> Scores<'a> {
                 }
             }
         }
-        Scores { logits, penalised }
+        scores
     }
 
     fn iter(&self) -> impl Iterator<Item = (Token, i32)> {

@@ -146,50 +146,32 @@ type Own<'m> = &'m [i8];
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp"))]
 type Own<'m> = &'m [u32];
 
-/// Multiplies a matrix by each of some vectors: in the part of `y` that is vector i's, `y[row]` becomes 2^k times the sum over
-/// `column` of `weight[row][column] * x[column]` (for int4 also times the group's factor), modulo 2^32; k is 0, or 8 for
-/// some kernels with 8-bit inputs and at most 512 columns, whatever the vector holds. `then` gets each part, of `rows`
-/// elements, and its k.
+/// Multiplies a matrix by those of some vectors that lie together for a kernel that takes several at once: the sums of vector
+/// i begin at `rows * i` in `y`. [`product`] does the others.
+#[inline(always)]
+pub fn products_together(weights: &Weights<'_>, x: &Inputs<'_>, rows: usize, y: &mut [i32]) {
+    #[cfg(thumbformer_kernel = "dsp")]
+    if let Weights::Halves(tiles) = weights
+        && x.gathered > 0
+    {
+        chosen::gathered(tiles, x.columns, (x.vectors, x.operands), x.width, x.gathered, (rows, y));
+    }
+    #[cfg(not(thumbformer_kernel = "dsp"))]
+    let _ = (weights, x, rows, y);
+}
+
+/// Multiplies a matrix by vector i: `y[row]` becomes 2^k times the sum over `column` of `weight[row][column] * x[column]`
+/// (for int4 also times the group's factor), modulo 2^32; returns k: 0, or 8 for some kernels with 8-bit inputs and at most
+/// 512 columns, whatever the vector holds. Where [`products_together`] was there before, it only tells k.
 ///
 /// `x` comes from [`Inputs::new`] for the layout of these weights. Where there are fewer whole rows (in tiles, blocks of four
-/// rows) than a part has elements, the other elements stay as they are.
+/// rows) than `y` has elements, the other elements stay as they are.
 #[inline(always)]
-pub fn products(
-    weights: &Weights<'_>,
-    x: &Inputs<'_>,
-    rows: usize,
-    y: &mut [i32],
-    mut then: impl FnMut(&mut [i32], u32),
-) {
+pub fn product(weights: &Weights<'_>, x: &Inputs<'_>, i: usize, y: &mut [i32]) -> u32 {
     #[cfg(thumbformer_kernel = "dsp")]
-    let (together, done) = products_together(weights, x, rows, y);
-    #[cfg(not(thumbformer_kernel = "dsp"))]
-    let (together, done) = (0, 0);
-    let mut ys = y;
-    for i in 0..x.count {
-        let y = next(&mut ys, rows);
-        let done = if i < together { done } else { product(weights, x, i, y) };
-        then(y, done);
+    if i < x.gathered {
+        return chosen::done_together(x.width);
     }
-}
-
-/// [`products`] with the vectors that are gathered, from the first on; returns how many these are, and their k.
-#[cfg(thumbformer_kernel = "dsp")]
-#[inline(always)]
-fn products_together(weights: &Weights<'_>, x: &Inputs<'_>, rows: usize, y: &mut [i32]) -> (usize, u32) {
-    match weights {
-        Weights::Halves(tiles) if x.gathered > 0 => {
-            let memory = (x.vectors, x.operands);
-            (x.gathered, chosen::gathered(tiles, x.columns, memory, x.width, x.gathered, (rows, y)))
-        }
-        _ => (0, 0),
-    }
-}
-
-/// [`products`] with vector i, which is not gathered; returns k. A function of its own, so that its variables do not crowd
-/// the loop over vectors.
-#[inline(never)]
-fn product(weights: &Weights<'_>, x: &Inputs<'_>, i: usize, y: &mut [i32]) -> u32 {
     let (columns, width) = (x.columns, x.width);
     let operand = x.operands.get(i * operand_len(columns)..).unwrap_or_default();
     #[cfg(not(any(
@@ -198,10 +180,10 @@ fn product(weights: &Weights<'_>, x: &Inputs<'_>, i: usize, y: &mut [i32]) -> u3
         thumbformer_kernel = "vector"
     )))]
     let operand = if x.form == Form::Sparse {
-        if let (Some(own), Some(list)) = (own(weights), sparse::List::read(operand, columns)) {
-            return chosen::sparse::product(own, columns, list, width, y);
+        match sparse_product(weights, columns, operand, width, y) {
+            Some(done) => return done,
+            None => operand.get(1..).unwrap_or_default(),
         }
-        operand.get(1..).unwrap_or_default()
     } else {
         operand
     };
@@ -224,6 +206,20 @@ fn product(weights: &Weights<'_>, x: &Inputs<'_>, i: usize, y: &mut [i32]) -> u3
             0
         }
     }
+}
+
+/// [`product`] with a list of the columns that are not 0, if there is one.
+#[cfg(not(any(thumbformer_kernel = "mve", thumbformer_kernel = "riscv", thumbformer_kernel = "vector")))]
+#[inline(never)]
+fn sparse_product(
+    weights: &Weights<'_>,
+    columns: usize,
+    operand: &[u32],
+    width: InputWidth,
+    y: &mut [i32],
+) -> Option<u32> {
+    let (own, list) = (own(weights)?, sparse::List::read(operand, columns)?);
+    Some(chosen::sparse::product(own, columns, list, width, y))
 }
 
 /// The operand of a vector for tall tiles.
@@ -297,7 +293,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// The number of vectors.
-    #[cfg(any(test, feature = "selftest"))]
+    #[inline(always)]
     pub fn count(&self) -> usize {
         self.count
     }

@@ -2,7 +2,7 @@
 
 use super::reference::{self, Tiling};
 use super::suite::{Failure, Random};
-use super::{Inputs, NAME, Weights, products};
+use super::{Inputs, NAME, Weights, product, products_together};
 use crate::format::InputWidth::{self, A8, A16};
 use crate::workspace::MAX_BLOCK;
 
@@ -116,7 +116,10 @@ impl Bench {
         let inputs = Inputs::new(&weights, (width, sparse), (columns, count), memory, |_| None);
         let mut found = [UNTOUCHED; MAX_BLOCK * MAX_ROWS + ROOM];
         let mut done = 0;
-        products(&weights, &inputs, rows, &mut found[..count * rows], |_, k| done = k);
+        products_together(&weights, &inputs, rows, &mut found[..count * rows]);
+        for (i, found) in found.chunks_mut(rows).enumerate().take(count) {
+            done = product(&weights, &inputs, i, found);
+        }
         for (element, &found) in found.iter().enumerate() {
             let (vector, row) = (element / rows, element % rows);
             let expected = if vector < count {
