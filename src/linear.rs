@@ -67,7 +67,17 @@ impl Linear<'_> {
     ///
     /// Each sum, of at most 31 bits, is multiplied by the row's scale and by the vector's, 15 bits each, of which 16 are
     /// cut off each time, and shifted to its place.
+    #[inline(always)]
     pub fn forward(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
+        match (&mut *sizes, x.scales, x.vectors.count()) {
+            // Each token that is written comes this way.
+            ([size, ..], [scale, ..], 1) => *size = self.forward_one(&x.vectors, 0, *scale, frac, y),
+            _ => self.forward_several(x, frac, y, sizes),
+        }
+    }
+
+    #[inline(never)]
+    fn forward_several(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
         let rows = self.scales.len();
         kernel::products_together(&self.weights, &x.vectors, rows, y);
         let mut ys = y;
@@ -76,7 +86,7 @@ impl Linear<'_> {
         }
     }
 
-    /// [`Linear::forward`] of position i. A function of its own, so that the loop over positions costs a single one little.
+    /// [`Linear::forward`] of position i. The only copy of it: one position and several come here.
     #[inline(never)]
     fn forward_one(&self, x: &kernel::Inputs<'_>, i: usize, scale: Scale, frac: i32, y: &mut [i32]) -> u32 {
         let done = kernel::product(&self.weights, x, i, y);
@@ -118,8 +128,7 @@ impl Linear<'_> {
     }
 }
 
-/// To the left, saturated: what no exported model asks for. Returns the magnitude.
-#[cold]
+/// `y * 2^left`, saturated; returns the magnitude. Few matrices ask for it.
 #[inline(never)]
 fn shift_further(y: &mut [i32], left: u32) -> u32 {
     for y in y.iter_mut() {
