@@ -132,6 +132,9 @@ impl Sampler {
     /// The next token. `history` are the tokens so far, the latest last; only the repetition penalty reads
     /// it. Token 0 if there are no logits.
     pub fn sample(&mut self, logits: Logits<'_>, history: &[Token]) -> Token {
+        if self.base_2.is_none() && self.penalty == ONE {
+            return logits.argmax();
+        }
         let scores = Scores::new(logits, history, [self.penalty, self.reciprocal]);
         let best = scores.best();
         let Some(base_2) = self.base_2 else { return best.0 };
@@ -169,9 +172,7 @@ struct Scores<'a> {
 
 impl<'a> Scores<'a> {
     fn new(logits: Logits<'a>, history: &[Token], penalty: [u32; 2]) -> Self {
-        // Filled where it is returned, which saves a copy.
-        let mut scores = Scores { logits, penalised: heapless::Vec::new() };
-        let penalised = &mut scores.penalised;
+        let mut penalised = heapless::Vec::new();
         let window = if penalty == [ONE; 2] { 0 } else { PENALTY_WINDOW };
         for token in history.iter().rev().take(window) {
             let place = penalised.binary_search_by_key(token, |(token, _)| *token);
@@ -183,7 +184,7 @@ impl<'a> Scores<'a> {
                 }
             }
         }
-        scores
+        Scores { logits, penalised }
     }
 
     fn iter(&self) -> impl Iterator<Item = (Token, i32)> {
