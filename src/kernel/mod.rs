@@ -139,7 +139,7 @@ pub use chosen::{
 };
 pub use int4::Nibbles;
 pub use passes::{BlockShift, Gate, Openings, activate};
-pub use product::{Input, Inputs, Weights, operand_len, product, products};
+pub use product::{Inputs, Weights, operand_len, product, products_together};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
 /// `"rv32m"`.
