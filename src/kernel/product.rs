@@ -93,7 +93,7 @@ fn prepare(
     {
         return Form::Usual;
     }
-    #[cfg(thumbformer_kernel = "armv7m")]
+    #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m"))]
     if let (Weights::Bytes(_), InputWidth::A8, Some(factor)) = (weights, width, factor) {
         chosen::prepare_scaled(vector, factor, operand);
         return Form::Usual;
