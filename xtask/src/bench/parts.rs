@@ -34,6 +34,7 @@ const TABLE: &[(&str, &str)] = &[
     ("tiles::prepare", "quantize"),
     ("tiles::spread", "quantize"),
     ("offset_bytes::prepare", "quantize"),
+    ("armv6m::operand", "quantize"),
     ("offset_bytes::pair", "quantize"),
     ("portable_tiles::bytes::prepare", "quantize"),
     ("portable_tiles::halves::prepare", "quantize"),
@@ -55,6 +56,7 @@ const TABLE: &[(&str, &str)] = &[
     ("int4::spread", "quantize"),
     // Matrices in tiles.
     ("::int4", "matvec"),
+    ("armv6m::whole_words", "matvec"),
     ("thumbformer::kernel::dsp::tiles", "matvec"),
     ("thumbformer::kernel::dsp::together", "matvec"),
     ("thumbformer::kernel::offset_bytes", "matvec"),
