@@ -29,7 +29,10 @@ mod int4_suite;
 #[allow(unsafe_code)]
 mod mve;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
-#[cfg_attr(thumbformer_kernel = "armv7m", allow(dead_code, reason = "its operand is another one"))]
+#[cfg_attr(
+    any(thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"),
+    allow(dead_code, reason = "their operands are others")
+)]
 mod offset_bytes;
 #[cfg(any(test, feature = "selftest"))]
 mod pass_suite;

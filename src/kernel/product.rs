@@ -80,9 +80,9 @@ fn prepare<'a>(
     {
         return Input { vector, operand, width, form: Form::Usual };
     }
-    #[cfg(thumbformer_kernel = "armv7m")]
+    #[cfg(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
     if let (Weights::Bytes(_), InputWidth::A8, Some(factor)) = (weights, width, factor) {
-        chosen::prepare_scaled(vector, factor, operand);
+        bytes::prepare_scaled(vector, factor, operand);
         return Input { vector, operand, width, form: Form::Usual };
     }
     if let Weights::Tall(_) = weights {
