@@ -230,13 +230,12 @@ impl<'m> Model<'m> {
             }
             return;
         }
-        let few = t.layout.side_by_side();
         let first = t.layout.place(t.spec.cols, row, 0);
-        let step = t.layout.place(t.spec.cols, row, few) - first;
+        let step = t.layout.place(t.spec.cols, row, 4) - first;
         // A layout's bytes differ from weights in their sign, if at all.
         let signs: [u8; 4] = core::array::from_fn(|column| t.layout.decode(0, column) as u8);
         let row = data.get(first..).unwrap_or_default();
-        for (hidden, bytes) in hidden.chunks_mut(few).zip(row.chunks(step.max(1))) {
+        for (hidden, bytes) in hidden.chunks_mut(4).zip(row.chunks(step.max(1))) {
             for ((h, &byte), sign) in hidden.iter_mut().zip(bytes).zip(signs) {
                 *h = h.saturating_add(shift(i32::from((byte ^ sign) as i8) * scale, s));
             }
@@ -251,7 +250,6 @@ impl<'m> Model<'m> {
             Layout::Rows => Weights::Rows(self.elements(t.data, len)),
             Layout::Bytes => Weights::Bytes(self.elements(t.data, len)),
             Layout::Halves => Weights::Halves(self.elements(t.data, len)),
-            Layout::Tall => Weights::Tall(self.elements(t.data, len)),
             Layout::Nibbles => {
                 let tiles = nibbles::tiles_len(t.spec.rows, t.spec.cols);
                 Weights::Nibbles(Nibbles {

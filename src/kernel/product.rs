@@ -14,7 +14,7 @@ use super::chosen;
     thumbformer_kernel = "vector"
 )))]
 use super::sparse;
-use super::{bytes, halves, nibbles, row_matrix, scale, tall_tiles};
+use super::{bytes, halves, nibbles, row_matrix, scale};
 use crate::format::InputWidth;
 use crate::vector::next;
 
@@ -29,8 +29,6 @@ pub enum Weights<'m> {
     Halves(&'m [u32]),
     /// [`Layout::Nibbles`](crate::format::Layout::Nibbles).
     Nibbles(Nibbles<'m>),
-    /// [`Layout::Tall`](crate::format::Layout::Tall).
-    Tall(&'m [u32]),
 }
 
 /// A vector in the form that the kernel for its matrices wants.
@@ -51,8 +49,6 @@ enum Form {
     Usual,
     /// What [`prepare_sparse`] has left.
     Sparse,
-    /// What [`tall_tiles::prepare`] has left.
-    Tall,
 }
 
 /// Words that [`prepare`] may need for a vector, whatever the layout.
@@ -85,13 +81,6 @@ fn prepare<'a>(
         bytes::prepare_scaled(vector, factor, operand);
         return Input { vector, operand, width, form: Form::Usual };
     }
-    if let Weights::Tall(_) = weights {
-        let form = match tall_tiles::prepare(vector, width, factor, operand) {
-            Some(_) => Form::Tall,
-            None => Form::Usual,
-        };
-        return Input { vector, operand, width, form };
-    }
     if let Some(factor) = factor {
         scale(vector, factor);
     }
@@ -100,7 +89,6 @@ fn prepare<'a>(
         Weights::Bytes(_) => bytes::prepare(vector, width, operand),
         Weights::Halves(_) => halves::prepare(vector, width, operand),
         Weights::Nibbles(_) => nibbles::prepare(vector, width, operand),
-        Weights::Tall(_) => {}
     }
     Input { vector, operand, width, form: Form::Usual }
 }
@@ -205,28 +193,7 @@ fn product_dense(weights: &Weights<'_>, x: &Input<'_>, y: &mut [i32]) -> u32 {
             nibbles::product(weights, columns, x.operand, x.width, y);
             0
         }
-        Weights::Tall(tiles) => {
-            if x.form == Form::Tall {
-                tall_tiles::product(tiles, &tall_operand(x), y);
-            }
-            0
-        }
     }
-}
-
-/// The operand of a vector for tall tiles.
-#[cfg(thumbformer_kernel = "riscv")]
-#[allow(unsafe_code)]
-fn tall_operand<'a>(x: &Input<'a>) -> tall_tiles::Operand<'a> {
-    // SAFETY: an input has this form only where `prepare` of tall tiles has left its operand for this width and as many
-    // columns. Whoever made the input has the operand borrowed since then.
-    unsafe { tall_tiles::Operand::prepared(x.vector.len(), x.width, x.operand) }
-}
-
-/// The operand of a vector for tall tiles.
-#[cfg(not(thumbformer_kernel = "riscv"))]
-fn tall_operand<'a>(x: &Input<'a>) -> tall_tiles::Operand<'a> {
-    tall_tiles::Operand::prepared(x.vector.len(), x.operand)
 }
 
 /// The vectors of some positions in the form that the kernel for their matrices wants.

@@ -57,7 +57,6 @@ macro_rules! arch {
 pub mod int4;
 mod pair;
 mod softmax;
-pub mod tall;
 mod tiles;
 
 /// A [`columns::Kernel`](super::columns::Kernel) for `$columns` columns: `$load` brings the elements of x, `$start` what

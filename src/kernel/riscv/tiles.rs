@@ -82,7 +82,8 @@ pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, 
         let before = (whole.len() * 4 + rest.len()).saturating_sub(4);
         match sums.last_chunk_mut() {
             Some(last) => {
-                product.meet(tiles.get(before * groups * 4..).unwrap_or_default(), core::slice::from_mut(last));
+                product
+                    .meet(tiles.get(before * groups * 4..).unwrap_or_default(), core::slice::from_mut(last));
             }
             None => {
                 for (sums, tiles) in sums.iter_mut().zip(tiles.chunks_exact(groups * 4)) {
