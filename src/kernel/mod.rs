@@ -70,6 +70,11 @@ mod suite;
 mod tile_suite;
 #[cfg(any(thumbformer_kernel = "vector", test, feature = "selftest"))]
 mod vector;
+#[cfg(all(
+    any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"),
+    feature = "selftest"
+))]
+mod whole_words_suite;
 
 #[cfg(thumbformer_kernel = "armv6m")]
 use armv6m as chosen;
@@ -144,8 +149,10 @@ pub const NAME: &str = chosen::NAME;
 pub fn selftest() -> Result<u32, Failure> {
     let products = suite::selftest()? + products_suite::run()? + sparse_suite::run()?;
     let compared = products + attention_suite::run()? + pass_suite::run()?;
-    #[cfg(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
+    #[cfg(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
     let compared = compared + chosen::check()?;
+    #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
+    let compared = compared + whole_words_suite::run()?;
     Ok(compared)
 }
 
