@@ -21,7 +21,7 @@
 
 use crate::format::InputWidth;
 use crate::kernel::offset_bytes::{self, Blocks, in_blocks};
-use core::arch::naked_asm;
+use core::{arch::naked_asm, slice};
 
 /// Words of an operand. A8: A, B - 2^8 A, C and B for each group of four columns and, where two products at a time are all
 /// that fits, A, 0, the even columns' C, and B; zeros end it. A16: the start of the sums, then the inputs.
@@ -74,17 +74,14 @@ pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, 
         let Some(product) = Product::new(operand, width, groups) else {
             return;
         };
+        let before = sums.len().saturating_sub(4) * groups * 4;
         let (whole, rest) = sums.as_chunks_mut();
         product.meet(tiles, whole);
         if rest.is_empty() {
             return;
         }
-        let before = (whole.len() * 4 + rest.len()).saturating_sub(4);
         match sums.last_chunk_mut() {
-            Some(last) => {
-                product
-                    .meet(tiles.get(before * groups * 4..).unwrap_or_default(), core::slice::from_mut(last));
-            }
+            Some(last) => product.meet(tiles.get(before..).unwrap_or_default(), slice::from_mut(last)),
             None => {
                 for (sums, tiles) in sums.iter_mut().zip(tiles.chunks_exact(groups * 4)) {
                     *sums = product.single(tiles);
@@ -103,7 +100,7 @@ struct Product<'a> {
 }
 
 impl<'a> Product<'a> {
-    /// None where the operand has no end after so many groups, or before.
+    /// None where it does not end after so many groups.
     fn new(operand: &'a [u32], width: InputWidth, groups: usize) -> Option<Self> {
         let end = operand.as_chunks::<4>().0.get(groups)?;
         let ends = matches!((width, end), (InputWidth::A16, _) | (InputWidth::A8, [_, 0, 0, _]));
@@ -156,6 +153,7 @@ macro_rules! each {
         )
     };
 }
+
 /// Groups of four elements of `x`, times `factor`, to the words of an operand.
 ///
 /// # Safety
@@ -306,7 +304,7 @@ macro_rules! zero {
     };
 }
 
-/// Two steps' tiles and inputs further.
+/// Tiles and inputs `$bytes` further.
 macro_rules! advance {
     ($bytes:literal) => {
         concat!(each!("addi", "a0" "a1" "a2" "a3", $bytes), "addi t0, t0", $bytes)
