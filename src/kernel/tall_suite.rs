@@ -74,7 +74,7 @@ const FILLS: &[Fill] = &[
 struct Bench {
     tiles: [u32; MAX_WORDS],
     x: [i16; MAX_COLUMNS],
-    operand: [u32; MAX_COLUMNS + 4],
+    operand: [u32; super::operand_len(MAX_COLUMNS)],
     random: Random,
 }
 
@@ -175,7 +175,7 @@ fn check(kernel: &Kernel) -> Result<u32, Failure> {
     let mut bench = Bench {
         tiles: [0; MAX_WORDS],
         x: [0; MAX_COLUMNS],
-        operand: [0; MAX_COLUMNS + 4],
+        operand: [0; super::operand_len(MAX_COLUMNS)],
         random: Random(1),
     };
     for width in [A8, A16] {
