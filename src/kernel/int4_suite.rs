@@ -78,7 +78,7 @@ struct Bench {
     tiles: [u32; MAX_WORDS],
     factors: [u16; MAX_FACTORS],
     x: [i16; MAX_COLUMNS],
-    operand: [u32; MAX_COLUMNS + 4],
+    operand: [u32; super::operand_len(MAX_COLUMNS)],
     random: u32,
 }
 
@@ -191,7 +191,7 @@ fn check(kernel: &Kernel) -> Result<u32, Failure> {
         tiles: [0; MAX_WORDS],
         factors: [0; MAX_FACTORS],
         x: [0; MAX_COLUMNS],
-        operand: [0; MAX_COLUMNS + 4],
+        operand: [0; super::operand_len(MAX_COLUMNS)],
         random: 1,
     };
     for width in [A8, A16] {

@@ -45,9 +45,10 @@ enum Form {
     Sparse,
 }
 
-/// Words that [`prepare`] may need for a vector, whatever the layout.
+/// Words that [`prepare`] may need for a vector, whatever the layout: those of a usual operand, and the one before it that says
+/// that there is no list.
 pub const fn operand_len(columns: usize) -> usize {
-    columns.next_multiple_of(4) + 4
+    columns.next_multiple_of(4) + 5
 }
 
 /// Puts a vector into the form that the kernel for these weights wants, and says which that is.

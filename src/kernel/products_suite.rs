@@ -26,7 +26,7 @@ struct Bench {
     /// As the oracle reads them, and as they are prepared.
     natural: [i16; MOST],
     vectors: Vectors,
-    operands: [u32; MOST + 4 * MAX_BLOCK],
+    operands: [u32; MOST + 5 * MAX_BLOCK],
 }
 
 /// Vectors that start at a word, as in a workspace.
@@ -47,7 +47,7 @@ pub fn run() -> Result<u32, Failure> {
         words: [0; WORDS],
         natural: [0; MOST],
         vectors: Vectors([0; MOST]),
-        operands: [0; MOST + 4 * MAX_BLOCK],
+        operands: [0; MOST + 5 * MAX_BLOCK],
     };
     let mut random = Random(1);
     let mut compared = 0;

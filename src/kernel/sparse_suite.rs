@@ -78,7 +78,7 @@ const COLUMNS: &[usize] =
 struct Bench {
     words: [u32; MAX_COLUMNS],
     x: [i16; MAX_COLUMNS],
-    operand: [u32; MAX_COLUMNS + 4],
+    operand: [u32; super::operand_len(MAX_COLUMNS)],
     random: Random,
 }
 
@@ -189,7 +189,7 @@ fn check(kernel: &Kernel) -> Result<u32, Failure> {
     let mut bench = Bench {
         words: [0; MAX_COLUMNS],
         x: [0; MAX_COLUMNS],
-        operand: [0; MAX_COLUMNS + 4],
+        operand: [0; super::operand_len(MAX_COLUMNS)],
         random: Random(1),
     };
     let mut compared = 0;

@@ -100,7 +100,7 @@ fn largest(width: InputWidth) -> i16 {
 struct Bench {
     tiles: [u32; MAX_WORDS],
     x: [i16; MAX_COLUMNS],
-    operand: [u32; MAX_COLUMNS + 4],
+    operand: [u32; super::operand_len(MAX_COLUMNS)],
     random: u32,
 }
 
@@ -225,8 +225,12 @@ pub fn run() -> Result<u32, Failure> {
 #[inline(never)]
 fn check(kernel: &Kernel) -> Result<u32, Failure> {
     let mut cases = 0;
-    let mut bench =
-        Bench { tiles: [0; MAX_WORDS], x: [0; MAX_COLUMNS], operand: [0; MAX_COLUMNS + 4], random: 1 };
+    let mut bench = Bench {
+        tiles: [0; MAX_WORDS],
+        x: [0; MAX_COLUMNS],
+        operand: [0; super::operand_len(MAX_COLUMNS)],
+        random: 1,
+    };
     for width in [A8, A16] {
         for &fill in FILLS {
             for &columns in COLUMNS {

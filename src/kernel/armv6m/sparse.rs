@@ -1,5 +1,5 @@
 //! Products that pass over columns whose inputs are 0: one tile at a time, with an addition for the place of each. 50
-//! instructions for 16 products, where the usual product takes 49.
+//! instructions for 16 products, where the usual product takes 47 at width A16 and mostly 38 at A8.
 
 use crate::format::InputWidth;
 use crate::kernel::sparse::in_blocks;
