@@ -37,6 +37,9 @@ pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
 }
 
 /// Puts a vector for rows into the form that [`product`] wants: 8-bit inputs as bytes into `operand`.
+///
+/// Its loop becomes vector code only where the compiler sees that the two are apart: in a function of its own.
+#[inline(never)]
 pub fn prepare(vector: &mut [i16], width: InputWidth, operand: &mut [u32]) {
     if width == InputWidth::A8 {
         for (byte, &x) in operand.as_mut_bytes().iter_mut().zip(&*vector) {
