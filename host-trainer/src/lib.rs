@@ -4,6 +4,7 @@ pub mod bpe;
 pub mod checkpoint;
 pub mod cli;
 pub mod corpus;
+pub mod data;
 pub mod device;
 pub mod eval;
 pub mod export;

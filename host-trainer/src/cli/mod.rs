@@ -1,11 +1,13 @@
 //! The command line: results on standard output, progress and errors on standard error.
 
+mod data;
 mod eval;
 mod export;
 mod import;
 mod inspect;
 mod run;
 mod sweep;
+mod text;
 mod train;
 
 use crate::checkpoint::{self, Checkpoint};
@@ -29,6 +31,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Args),
+    #[command(subcommand)]
+    Data(data::Command),
     Sweep(sweep::Args),
     Eval(eval::Args),
     Export(export::Args),
@@ -43,6 +47,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => args.run(),
+        Command::Data(command) => command.run().map(done),
         Command::Sweep(args) => args.run().map(done),
         Command::Eval(args) => args.run().map(done),
         Command::Export(args) => args.run().map(done),

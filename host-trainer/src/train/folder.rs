@@ -1,5 +1,5 @@
-//! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `state.safetensors`, `valid.u16`, and where
-//! another program trains, `train.u16`.
+//! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `state.safetensors`, `valid.u16`, and in
+//! `tokens` what the run reads.
 
 use super::config::TrainConfig;
 use crate::checkpoint::{self, Info, State, check_output, write_atomically};
@@ -89,19 +89,10 @@ impl RunFolder {
         checkpoint::save(&self.path.join(MODEL), model, &info, tokenizer)
     }
 
-    /// Writes the held-out tokens.
+    /// Writes the held-out tokens, for other programs: without a header.
     pub fn save_held_out(&self, tokens: &[u16]) -> Result<()> {
-        self.save_tokens(VALID, tokens)
-    }
-
-    /// Writes the tokens to learn from.
-    pub fn save_train(&self, tokens: &[u16]) -> Result<()> {
-        self.save_tokens(TRAIN, tokens)
-    }
-
-    fn save_tokens(&self, name: &str, tokens: &[u16]) -> Result<()> {
         let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
-        write_atomically(&self.path.join(name), &[&bytes])
+        write_atomically(&self.path.join(VALID), &[&bytes])
     }
 }
 
@@ -110,10 +101,10 @@ const METRICS: &str = "metrics.jsonl";
 /// The newest checkpoint.
 pub(super) const MODEL: &str = "model.safetensors";
 const STATE: &str = "state.safetensors";
-/// The tokens to learn from.
-pub(super) const TRAIN: &str = "train.u16";
 /// The held-out tokens.
-pub(super) const VALID: &str = "valid.u16";
+const VALID: &str = "valid.u16";
+/// The folder of the tokens that the run reads; see [`prepare`](crate::prepare).
+pub const TOKENS: &str = "tokens";
 
 /// Drops the metrics of steps that are going to be done again.
 fn forget_after(metrics: &Path, step: u64) -> Result<()> {

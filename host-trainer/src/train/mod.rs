@@ -9,7 +9,7 @@ mod trainer;
 mod turns;
 
 pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig};
-pub use folder::check_folder;
+pub use folder::{TOKENS, check_folder};
 pub(crate) use interrupt::Interruptible;
 pub use stored::{Stored, read_tokens};
 pub use trainer::{StepReport, Trainer};
@@ -68,8 +68,9 @@ pub fn train(
     outcome
 }
 
-/// Makes the folder of a run that another program is to do, or readies one to go on: with its tokens, and the weights and
-/// the optimizer as they are after the steps that are done. See [`train`] for the arguments.
+/// Makes the folder of a run that another program is to do, or readies one to go on: with the weights and the optimizer as
+/// they are after the steps that are done. The tokens to learn from are in its folder [`TOKENS`] already. See [`train`] for
+/// the arguments.
 pub fn hand_over(
     run_dir: &Path,
     mut config: TrainConfig,
@@ -81,7 +82,6 @@ pub fn hand_over(
 ) -> Result<()> {
     let (trainer, folder, best_loss) =
         open(run_dir, &mut config, train_tokens, valid_tokens, tokenizer, resume)?;
-    folder.save_train(train_tokens)?;
     folder.save_held_out(valid_tokens)?;
     folder.save(&trainer.state(best_loss), trainer.model(), info, tokenizer)
 }
