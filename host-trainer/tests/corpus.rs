@@ -46,7 +46,10 @@ fn a_folder_is_read_in_order_and_binaries_are_skipped() {
     assert_eq!((file.provenance.name.as_str(), file.provenance.crc32), ("a.txt", 0x7a6c_86f1));
     let both = [folder.join("c.txt"), folder.join("b")];
     let both = Corpus::open(&both, &Documents::Auto, false).unwrap();
-    assert_eq!((documents(&both), both.provenance.name.as_str()), (vec!["three".into(), "two\n".into()], "c.txt, b"));
+    assert_eq!(
+        (documents(&both), both.provenance.name.as_str()),
+        (vec!["three".into(), "two\n".into()], "c.txt, b")
+    );
 }
 
 #[test]

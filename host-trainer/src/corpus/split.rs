@@ -51,7 +51,8 @@ impl Corpus {
         let chances: Vec<u64> = (0..self.documents()).map(chance).collect();
         let (least, most) = (chances.iter().min().copied(), chances.iter().max().copied());
         let held = |chance: u64| (below(chance) || Some(chance) == least) && Some(chance) != most;
-        let (valid, train) = (0..self.documents()).partition::<Vec<_>, _>(|&document| held(chances[document]));
+        let (valid, train) =
+            (0..self.documents()).partition::<Vec<_>, _>(|&document| held(chances[document]));
         let pieces = |documents: Vec<usize>| documents.into_iter().map(|d| self.whole(d)).collect();
         Parts { train: pieces(train), valid: pieces(valid) }
     }
@@ -65,7 +66,8 @@ impl Corpus {
             let text = self.raw(&piece);
             let mut cut = left.min(text.len());
             // Neither within a character nor within a line end.
-            while cut > 0 && cut < text.len() && (text[cut] & 0xc0 == 0x80 || text[cut - 1..=cut] == *b"\r\n") {
+            while cut > 0 && cut < text.len() && (text[cut] & 0xc0 == 0x80 || text[cut - 1..=cut] == *b"\r\n")
+            {
                 cut -= 1;
             }
             left = if cut < text.len() { 0 } else { left - cut };

@@ -224,7 +224,10 @@ mod tests {
             ("{}", ", line 3: \"prompt\": found no field, wanted this field"),
             ("{\"prompt\": 5, \"answer\": \"\"}", ", line 3: \"prompt\": found 5, wanted a text"),
             ("{\"prompt\": \"x\", \"answer\": [1]}", ", line 3: \"answer\": found a list, wanted a text"),
-            ("{\"prompt\": \"x\", \"answer\": \" \"}", ", line 3: \"answer\": found an empty text, wanted some"),
+            (
+                "{\"prompt\": \"x\", \"answer\": \" \"}",
+                ", line 3: \"answer\": found an empty text, wanted some",
+            ),
             ("[]", ", line 3: found a list, wanted an object"),
             ("{\"prompt\" \"x\"}", ", line 3: column 11: not JSON: expected `:`"),
         ] {

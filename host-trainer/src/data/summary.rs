@@ -106,7 +106,11 @@ fn next_character(text: &[u8], mut at: usize) -> usize {
 impl Display for TextSummary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let found = &self.findings;
-        writeln!(f, "text        {}, {} bytes in {} files, crc32 {}", self.name, self.bytes, found.files, self.crc32)?;
+        writeln!(
+            f,
+            "text        {}, {} bytes in {} files, crc32 {}",
+            self.name, self.bytes, found.files, self.crc32
+        )?;
         for path in &found.skipped {
             writeln!(f, "left out    {}: not text", path.display())?;
         }

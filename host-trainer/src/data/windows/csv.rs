@@ -77,7 +77,8 @@ fn table(bytes: &[u8], name: &str, options: &Options) -> Result<Table> {
             first = false;
             width = fields.len();
             let names = fields.iter().map(|field| field.trim().to_owned()).collect();
-            label_column = column(options.label.as_deref(), &names).with_context(|| format!("line {line}"))?;
+            label_column =
+                column(options.label.as_deref(), &names).with_context(|| format!("line {line}"))?;
             let values = fields.iter().enumerate().filter(|(i, _)| Some(*i) != label_column);
             if values.clone().any(|(_, field)| field.trim().parse::<f32>().is_err()) {
                 header = Some(names);

@@ -141,17 +141,17 @@ impl Windows {
                     let labels = options.labels.as_ref().with_context(|| {
                         format!("{}: found no labels, wanted a second .npy file with them", path.display())
                     })?;
-                    let label_bytes = std::fs::read(labels)
-                        .with_context(|| format!("cannot read {}", labels.display()))?;
-                    let classes =
-                        npy::labels(&label_bytes).with_context(|| labels.display().to_string())?;
+                    let label_bytes =
+                        std::fs::read(labels).with_context(|| format!("cannot read {}", labels.display()))?;
+                    let classes = npy::labels(&label_bytes).with_context(|| labels.display().to_string())?;
                     npy::read(&bytes, &classes, &mut builder).with_context(name)?;
                 }
                 "gz" => bail!("{}: found a compressed file, wanted it unpacked (gunzip)", path.display()),
                 _ => bail!("{}: found an unknown kind, wanted .csv, .ts or .npy", path.display()),
             }
         }
-        builder.finish(options.rate)
+        let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        builder.finish(options.rate).with_context(|| names.join(", "))
     }
 
     /// How many windows there are.

@@ -20,7 +20,11 @@ pub fn read(bytes: &[u8], labels: &[String], builder: &mut Builder) -> Result<()
     builder.set_channels(channels)?;
     for (i, (label, window)) in labels.iter().zip(values.chunks_exact(steps * channels)).enumerate() {
         if let Some(at) = window.iter().position(|value| !value.is_finite()) {
-            bail!("value {:?}: found {}, wanted a finite number", [i, at / channels, at % channels], window[at]);
+            bail!(
+                "value {:?}: found {}, wanted a finite number",
+                [i, at / channels, at % channels],
+                window[at]
+            );
         }
         builder.push(label, window);
     }
@@ -45,7 +49,8 @@ pub fn labels(bytes: &[u8]) -> Result<Vec<String>> {
 fn array(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f32>)> {
     let (header, data) = header(bytes)?;
     let descr = setting(header, "descr").and_then(|value| value.strip_prefix('\'')?.split('\'').next());
-    let descr = descr.with_context(|| format!("header: found no kind of values in {:?}", shortened(header)))?;
+    let descr =
+        descr.with_context(|| format!("header: found no kind of values in {:?}", shortened(header)))?;
     let order = setting(header, "fortran_order").context("header: found no fortran_order, wanted False")?;
     ensure!(order.starts_with("False"), "fortran_order: found {:?}, wanted False", shortened(order));
     let shape = setting(header, "shape").and_then(|value| value.strip_prefix('(')?.split_once(')'));

@@ -70,8 +70,9 @@ fn case(line: &str, classes: &[String], dimensions: Option<usize>, builder: &mut
     );
     let mut channels: Vec<Vec<f32>> = Vec::new();
     for (i, channel) in values.split(':').enumerate() {
-        let value =
-            |(j, text): (usize, &str)| number(text).with_context(|| format!("channel {}, value {}", i + 1, j + 1));
+        let value = |(j, text): (usize, &str)| {
+            number(text).with_context(|| format!("channel {}, value {}", i + 1, j + 1))
+        };
         channels.push(channel.split(',').enumerate().map(value).collect::<Result<_>>()?);
     }
     if let Some(wanted) = dimensions {
