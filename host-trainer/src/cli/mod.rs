@@ -30,7 +30,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Train(train::Args),
+    Train(Box<train::Args>),
     #[command(subcommand)]
     Data(data::Command),
     Sweep(sweep::Args),

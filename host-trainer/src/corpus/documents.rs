@@ -53,8 +53,8 @@ impl Documents {
     /// has no line ends around it.
     pub(super) fn ranges(&self, text: &[u8]) -> Vec<Range<usize>> {
         match self {
-            Self::File => vec![0..text.len()],
-            Self::Auto if !contains(text, END_OF_TEXT.as_bytes()) => vec![0..text.len()],
+            Self::File => std::iter::once(0..text.len()).collect(),
+            Self::Auto if !contains(text, END_OF_TEXT.as_bytes()) => std::iter::once(0..text.len()).collect(),
             Self::Auto => between(text, END_OF_TEXT.as_bytes()),
             Self::At(separator) => between(text, separator.as_bytes()),
             Self::Lines => lines(text).map(|line| trimmed(text, line)).collect(),

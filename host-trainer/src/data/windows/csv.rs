@@ -76,7 +76,7 @@ fn table(bytes: &[u8], name: &str, options: &Options) -> Result<Table> {
         if first {
             first = false;
             width = fields.len();
-            let names = fields.iter().map(|field| field.trim().to_owned()).collect();
+            let names: Vec<String> = fields.iter().map(|field| field.trim().to_owned()).collect();
             label_column =
                 column(options.label.as_deref(), &names).with_context(|| format!("line {line}"))?;
             let values = fields.iter().enumerate().filter(|(i, _)| Some(*i) != label_column);
@@ -112,7 +112,7 @@ fn table(bytes: &[u8], name: &str, options: &Options) -> Result<Table> {
 }
 
 /// The column of the label, from 0.
-fn column(label: Option<&str>, names: &Vec<String>) -> Result<Option<usize>> {
+fn column(label: Option<&str>, names: &[String]) -> Result<Option<usize>> {
     let Some(label) = label else { return Ok(None) };
     if let Some(at) = names.iter().position(|name| name == label) {
         return Ok(Some(at));

@@ -89,8 +89,11 @@ fn setting<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     Some(rest.trim_start().strip_prefix(':')?.trim_start())
 }
 
+/// A value of its bytes.
+type Decode = fn(&[u8]) -> f32;
+
 /// The size of a kind of values, and how one is read.
-fn decoder(descr: &str) -> Result<(usize, fn(&[u8]) -> f32)> {
+fn decoder(descr: &str) -> Result<(usize, Decode)> {
     fn bytes<const N: usize>(value: &[u8]) -> [u8; N] {
         value.try_into().expect("chunks of this size")
     }
