@@ -269,7 +269,7 @@ struct Out<'a> {
 #[inline(never)]
 fn scaled(linear: &Linear<'_>, x: &Inputs<'_>, out: &mut Out<'_>) {
     let (rows, mut sizes) = (linear.scales.len(), [0; MAX_BLOCK]);
-    linear.forward(x, FRAC, out.y, &mut sizes);
+    linear.forward(x, x.count(), FRAC, out.y, &mut sizes);
     let next = Linear { cols: rows, ..*linear };
     let mut scales = [Scale::power(0); MAX_BLOCK];
     next.inputs(x.count(), out.vectors, out.operands, &mut scales, |i, x| {

@@ -35,31 +35,50 @@ pub fn embed(model: &Model<'_>, positions: Range<usize>, memory: &mut Memory<'_>
 }
 
 /// `hidden += attention(norm(hidden))`
+///
+/// Here and below, a single position, which each token that is written is, gets machine code without loops over positions.
 pub fn attention(model: &Model<'_>, layer: usize, positions: Range<usize>, memory: &mut Memory<'_>) {
+    if positions.len() == 1 {
+        attention_of(model, layer, positions.start, 1, memory);
+    } else {
+        attention_of(model, layer, positions.start, positions.len(), memory);
+    }
+}
+
+/// `hidden += w2 (act(w1 x) * w3 x)` or `w2 act(w1 x)` with `x = norm(hidden)`
+pub fn mlp(model: &Model<'_>, layer: usize, count: usize, memory: &mut Memory<'_>) {
+    if count == 1 { mlp_of(model, layer, 1, memory) } else { mlp_of(model, layer, count, memory) }
+}
+
+/// [`attention`] of `count` positions from `first` on.
+#[inline(always)]
+fn attention_of(model: &Model<'_>, layer: usize, first: usize, count: usize, memory: &mut Memory<'_>) {
     let config = model.config();
-    let (dim, kv_dim, frac, count) = (config.dim, config.kv_dim(), model.frac(), positions.len());
+    let (dim, kv_dim, frac) = (config.dim, config.kv_dim(), model.frac());
+    let positions = first..first + count;
     let Memory { hidden, sizes, out_sizes, scales, scratch, operand, vector, weights, cache, .. } = memory;
 
     let wq = model.linear(TensorKind::Wq, layer);
-    let hidden_sizes = sizes.get(..count).unwrap_or_default();
     let x = read_hidden(
         model,
         TensorKind::AttentionNorm,
         layer,
         &wq,
-        (hidden, hidden_sizes),
+        count,
+        (hidden, sizes),
         (vector, operand, scales),
     );
     let (q, rest) = split(scratch, count * dim); // [count, n_heads, head_dim]
     let (k, rest) = split(rest, count * kv_dim); // [count, n_kv_heads, head_dim]
     let (v, _) = split(rest, count * kv_dim); // [count, n_kv_heads, head_dim]
     let [q_sizes, k_sizes, v_sizes] = &mut *out_sizes;
-    wq.forward(&x, frac, q, q_sizes);
-    model.linear(TensorKind::Wk, layer).forward(&x, frac, k, k_sizes);
-    model.linear(TensorKind::Wv, layer).forward(&x, frac, v, v_sizes);
+    wq.forward(&x, count, frac, q, q_sizes);
+    model.linear(TensorKind::Wk, layer).forward(&x, count, frac, k, k_sizes);
+    model.linear(TensorKind::Wv, layer).forward(&x, count, frac, v, v_sizes);
 
     // To 14 bits, one after the other through `vector`: values and keys into the cache, queries stay. The
     // unit of each is `2^unit` last bits of the residual stream.
+    let rope = model.rope(); // [seq_len, head_dim / 2, 2]
     let (mut keys, mut values) = cache.block(layer, positions.start);
     let (heads, _) = split(vector, kv_dim);
     let (mut ks, mut vs) = (k, v);
@@ -69,7 +88,7 @@ pub fn attention(model: &Model<'_>, layer: usize, positions: Range<usize>, memor
         values.store(position, heads, unit);
         let unit = block_shift(k_size, BITS);
         round_all(next(&mut ks, kv_dim), unit, heads);
-        rotate(heads, model.rope(position)); // [head_dim / 2, 2]
+        rotate(heads, rope.at(position));
         keys.store(position, heads, unit);
     }
     let unit = |size| query_shift(size, config.head_dim(), frac);
@@ -79,7 +98,7 @@ pub fn attention(model: &Model<'_>, layer: usize, positions: Range<usize>, memor
     for (position, &q_size) in positions.clone().zip(&*q_sizes) {
         let (queries, _) = split(next(&mut vectors, columns), dim);
         round_all(next(&mut qs, dim), unit(q_size), queries);
-        rotate(queries, model.rope(position));
+        rotate(queries, rope.at(position));
     }
 
     // Nothing in the scratch memory is needed any more, and each position's queries give way to what its heads found.
@@ -93,28 +112,29 @@ pub fn attention(model: &Model<'_>, layer: usize, positions: Range<usize>, memor
     add_products(&wo, &x, frac, scratch, (hidden, sizes), (count, q_sizes));
 }
 
-/// `hidden += w2 (act(w1 x) * w3 x)` or `w2 act(w1 x)` with `x = norm(hidden)`
-pub fn mlp(model: &Model<'_>, layer: usize, count: usize, memory: &mut Memory<'_>) {
+/// [`mlp`] of `count` positions.
+#[inline(always)]
+fn mlp_of(model: &Model<'_>, layer: usize, count: usize, memory: &mut Memory<'_>) {
     let config = model.config();
     let (hidden_dim, frac) = (config.hidden_dim, model.frac());
     let Memory { hidden, sizes, out_sizes, scales, scratch, operand, vector, .. } = memory;
 
     let w1 = model.linear(TensorKind::W1, layer);
-    let hidden_sizes = sizes.get(..count).unwrap_or_default();
     let x = read_hidden(
         model,
         TensorKind::MlpNorm,
         layer,
         &w1,
-        (hidden, hidden_sizes),
+        count,
+        (hidden, sizes),
         (vector, operand, scales),
     );
     let (gate, up) = split(scratch, count * hidden_dim); // [count, hidden_dim] each
     let [gate_sizes, up_sizes, _] = &mut *out_sizes;
-    w1.forward(&x, frac, gate, gate_sizes);
+    w1.forward(&x, count, frac, gate, gate_sizes);
     if config.gated {
         let (up, _) = split(up, count * hidden_dim);
-        model.linear(TensorKind::W3, layer).forward(&x, frac, up, up_sizes);
+        model.linear(TensorKind::W3, layer).forward(&x, count, frac, up, up_sizes);
     }
     let w2 = model.linear(TensorKind::W2, layer);
     let mut sizes_of_both = gate_sizes.iter().zip(&*up_sizes);
@@ -135,9 +155,16 @@ pub fn head(model: &Model<'_>, count: usize, memory: &mut Memory<'_>) {
     let (dim, newest) = (model.config().dim, count.saturating_sub(1));
     let head = model.linear(TensorKind::Head, 0);
     let newest = (row(hidden, dim, newest), row(sizes, 1, newest));
-    let x =
-        read_hidden(model, TensorKind::FinalNorm, 0, &head, (newest.0, newest.1), (vector, operand, scales));
-    head.forward(&x, model.frac(), split(scratch, model.config().vocab_size).0, &mut out_sizes[0]);
+    let x = read_hidden(
+        model,
+        TensorKind::FinalNorm,
+        0,
+        &head,
+        1,
+        (newest.0, newest.1),
+        (vector, operand, scales),
+    );
+    head.forward(&x, 1, model.frac(), split(scratch, model.config().vocab_size).0, &mut out_sizes[0]);
 }
 
 /// How many of `count` positions have an element of the residual stream in the outer half of its range, one doubling from
@@ -146,24 +173,27 @@ pub fn near_saturation(count: usize, memory: &Memory<'_>) -> u32 {
     memory.sizes.iter().take(count).map(|&size| u32::from(size >= 1 << 30)).sum()
 }
 
-/// `norm(hidden)` of some positions, with the magnitudes of `hidden`, as a matrix wants it.
+/// `norm(hidden)` of `count` positions, with the magnitudes of `hidden`, as a matrix wants it.
+#[inline(always)]
 fn read_hidden<'v>(
     model: &Model<'_>,
     norm: TensorKind,
     layer: usize,
     reader: &Linear<'_>,
+    count: usize,
     (hidden, sizes): (&mut [i32], &[u32]),
     (vector, operand, scales): (&'v mut [i16], &'v mut [u32], &'v mut [Scale]),
 ) -> Inputs<'v> {
     let (dim, frac) = (model.config().dim, model.frac());
     let norm = model.norm(norm, layer);
     let (mut rest, mut each) = (hidden, sizes.iter());
-    reader.inputs(sizes.len(), vector, operand, scales, |_, x| {
+    reader.inputs(count, vector, operand, scales, |_, x| {
         norm.forward(next(&mut rest, dim), each.next().copied().unwrap_or(0), frac, x)
     })
 }
 
 /// `hidden += matrix x` for `count` positions, by way of the scratch memory; `sizes` become the magnitudes of `hidden`.
+#[inline(always)]
 fn add_products(
     matrix: &Linear<'_>,
     x: &Inputs<'_>,
@@ -174,8 +204,12 @@ fn add_products(
 ) {
     let dim = matrix.scales.len();
     let (out, _) = split(scratch, count * dim);
-    matrix.forward(x, frac, out, out_sizes);
+    matrix.forward(x, count, frac, out, out_sizes);
     let (mut hidden, mut out) = (hidden, out);
+    if let (1, [size, ..]) = (count, &mut *sizes) {
+        *size = kernel::add(hidden, out);
+        return;
+    }
     for size in sizes.iter_mut().take(count) {
         *size = kernel::add(next(&mut hidden, dim), next(&mut out, dim));
     }

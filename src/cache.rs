@@ -76,21 +76,26 @@ impl KvCache<'_> {
         (keys, values)
     }
 
+    /// Forgets all tokens.
+    pub fn clear(&mut self) {
+        self.largest_keys.fill(0);
+        self.largest_values.fill(0);
+    }
+
     /// So many tokens from this position on are finished: their scales count from now on.
     pub fn finish(&mut self, position: usize, count: usize) {
         let seq_len = self.seq_len.max(1);
         let keys = self.largest_keys.iter_mut().zip(chunks(self.key_scales, seq_len));
         let values = self.largest_values.iter_mut().zip(chunks(self.value_scales, seq_len));
         for (largest, scales) in keys.chain(values) {
-            *largest = largest_with(*largest, position, scales.get(position..position + count));
+            *largest = largest_with(*largest, scales.get(position..position + count));
         }
     }
 }
 
-/// The largest scale of `finished` tokens and of some newer ones.
+/// The largest scale of finished tokens and of some newer ones.
 #[inline(always)]
-fn largest_with(largest: u8, finished: usize, newer: Option<&[u8]>) -> u8 {
-    let mut largest = if finished == 0 { 0 } else { largest };
+fn largest_with(mut largest: u8, newer: Option<&[u8]>) -> u8 {
     // So it is for every token that is written.
     if let Some(&[scale]) = newer {
         return scale.max(largest);
@@ -159,7 +164,7 @@ impl Cache<'_> {
         let scales = chunks(self.scales, self.seq_len);
         elements.zip(scales).zip(self.largest).map(move |((elements, scales), &largest)| {
             let scales = scales.get(..=position).unwrap_or_default();
-            let largest = largest_with(largest, self.finished, scales.get(self.finished..));
+            let largest = largest_with(largest, scales.get(self.finished..));
             Head {
                 elements: elements.get(..len).unwrap_or_default(),
                 scales,
@@ -270,6 +275,9 @@ mod tests {
             head_dim: 2,
         };
         let mut largest = |position: usize, peak: i16, finish: bool| {
+            if position == 0 {
+                cache.clear();
+            }
             cache.block(0, position).0.store(position, &[peak, 0], 8);
             let largest = cache.block(0, position).0.heads(position).next().unwrap().exponent;
             if finish {

@@ -42,6 +42,7 @@ impl Inputs<'_> {
 impl Linear<'_> {
     /// The vectors of `count` positions as this matrix wants them: `make` leaves 14-bit integers for each in the place that
     /// it is given, padded to whole groups of four, and tells their scale, for which there is room in `scales`.
+    #[inline(always)]
     pub fn inputs<'v>(
         &self,
         count: usize,
@@ -50,30 +51,52 @@ impl Linear<'_> {
         scales: &'v mut [Scale],
         mut make: impl FnMut(usize, &mut [i16]) -> Scale,
     ) -> Inputs<'v> {
-        let columns = self.cols.next_multiple_of(4);
-        let mut each = scales.iter_mut();
-        let form = (self.input, self.sparse);
-        let vectors =
-            kernel::Inputs::new(&self.weights, form, columns, count, (vectors, operands), |i, x| {
-                let natural = make(i, x);
-                let (factor, scale) = narrow(x, natural, self.input);
-                if let Some(place) = each.next() {
-                    *place = scale;
-                }
-                factor
-            });
+        if count != 1 {
+            return self.several_inputs(count, vectors, operands, scales, make);
+        }
+        let x = vectors.get_mut(..self.cols.next_multiple_of(4)).unwrap_or_default();
+        let natural = make(0, x);
+        let (factor, scale) = narrow(x, natural, self.input);
+        if let [first, ..] = scales {
+            *first = scale;
+        }
+        let vectors = kernel::Inputs::only(&self.weights, (self.input, self.sparse), factor, x, operands);
         Inputs { vectors, scales }
     }
 
-    /// `y = W x + b` with `frac` fraction bits for each position, one after the other in `y`; their
+    /// [`Linear::inputs`] of more than one position. Out of line, to keep its variables away from those of a single one.
+    #[inline(never)]
+    fn several_inputs<'v>(
+        &self,
+        count: usize,
+        vectors: &'v mut [i16],
+        operands: &'v mut [u32],
+        scales: &'v mut [Scale],
+        mut make: impl FnMut(usize, &mut [i16]) -> Scale,
+    ) -> Inputs<'v> {
+        let (columns, form) = (self.cols.next_multiple_of(4), (self.input, self.sparse));
+        let mut each = scales.iter_mut();
+        let memory = (vectors, operands);
+        let vectors = kernel::Inputs::several(&self.weights, form, columns, count, memory, &mut |i, x| {
+            let natural = make(i, x);
+            let (factor, scale) = narrow(x, natural, self.input);
+            if let Some(place) = each.next() {
+                *place = scale;
+            }
+            factor
+        });
+        Inputs { vectors, scales }
+    }
+
+    /// `y = W x + b` with `frac` fraction bits for each of `count` positions, one after the other in `y`; their
     /// [`magnitude`](kernel::magnitude)s go to `sizes`. `x` comes from [`Linear::inputs`] of this matrix or of one with the
     /// same layout and width.
     ///
     /// Each sum, of at most 31 bits, is multiplied by the row's scale and by the vector's, 15 bits each, of which 16 are
     /// cut off each time, and shifted to its place.
     #[inline(always)]
-    pub fn forward(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
-        match (x.vectors.one(), x.scales, &mut *sizes) {
+    pub fn forward(&self, x: &Inputs<'_>, count: usize, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
+        match (x.vectors.one(count), x.scales, &mut *sizes) {
             (Some(one), [scale, ..], [size, ..]) => *size = self.forward_one(one, *scale, frac, y),
             _ => self.forward_several(x, frac, y, sizes),
         }
@@ -167,7 +190,7 @@ mod tests {
                 let x = linear.inputs(1, &mut x, &mut operand, &mut scale, |_, x| {
                     quantize(&values, kernel::magnitude(&values), -18, x)
                 });
-                linear.forward(&x, 16, &mut y, &mut [0]);
+                linear.forward(&x, 1, 16, &mut y, &mut [0]);
                 for r in 0..rows {
                     let s = f64::from(scales[r]) * 2f64.powi(-25);
                     let exact: f64 = (0..cols)

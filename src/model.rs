@@ -205,14 +205,13 @@ impl<'m> Model<'m> {
         Norm { kind: self.config().norm, gain, epsilon: self.header.epsilon }
     }
 
-    /// The row of the rotary table for a position: cosine and sine of each pair, Q14; empty without one.
-    pub(crate) fn rope(&self, position: usize) -> &'m [i16] {
+    /// The rotary table; of no positions where there is none.
+    pub(crate) fn rope(&self) -> Rope<'m> {
         match self.header.find(self.file, TensorKind::RopeTable, 0) {
             Some(t) if matches!(t.dtype, Dtype::I16) => {
-                let row = 2 * t.spec.cols;
-                self.elements(t.data + position * row, row)
+                Rope { table: self.elements(t.data, t.data_len()), row: t.spec.cols }
             }
-            _ => &[],
+            _ => Rope { table: &[], row: 0 },
         }
     }
 
@@ -261,6 +260,21 @@ impl<'m> Model<'m> {
                 })
             }
         }
+    }
+}
+
+/// The rotary table of a model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rope<'m> {
+    table: &'m [i16],
+    row: usize,
+}
+
+impl<'m> Rope<'m> {
+    /// Cosine and sine of each pair of a head at this position, Q14; empty where positions are learned.
+    pub fn at(&self, position: usize) -> &'m [i16] {
+        let rest = self.table.get(position * self.row..).unwrap_or_default();
+        rest.get(..self.row).unwrap_or_default()
     }
 }
 

@@ -34,12 +34,14 @@ impl<'a> Session<'a> {
     /// does not lie at an address that is a multiple of four.
     pub fn new<W: AsMut<[u8]> + ?Sized>(model: &Model<'a>, workspace: &'a mut W) -> Result<Self, Error> {
         model.check_alignment()?;
-        let memory = Memory::new(model.config(), workspace.as_mut())?;
+        let mut memory = Memory::new(model.config(), workspace.as_mut())?;
+        memory.cache.clear();
         Ok(Self { model: *model, memory, position: 0, has_logits: false, pending: None, saturations: 0 })
     }
 
     /// Forgets everything: the next token stands at position 0.
     pub fn reset(&mut self) {
+        self.memory.cache.clear();
         self.position = 0;
         self.has_logits = false;
         self.pending = None;
@@ -157,6 +159,7 @@ impl<'a> Session<'a> {
         }
         let skipped = self.position - first - last;
         let kept = first + last;
+        self.memory.cache.clear();
         self.position = 0;
         while self.position < kept {
             let count = self.memory.block.min(kept - self.position);

@@ -64,16 +64,34 @@ pub const fn shift_left(v: i32, s: u32) -> i32 {
     }
 }
 
-/// The number of bits of `v`: 0 for 0, otherwise `floor(log2(v)) + 1`.
-#[inline(always)]
+/// The number of bits of `v`: 0 for 0, otherwise `floor(log2(v)) + 1`. Armv6-M counts no zeros: there a table does.
+#[inline]
 pub const fn bits(v: u32) -> u32 {
-    32 - v.leading_zeros()
+    if cfg!(thumbformer_kernel = "armv6m") {
+        let (upper, v) = if v >> 16 != 0 { (16, v >> 16) } else { (0, v) };
+        let (above, v) = if v >> 8 != 0 { (8, v >> 8) } else { (0, v) };
+        upper + above + BITS_OF_BYTE[(v & 255) as usize] as u32
+    } else {
+        32 - v.leading_zeros()
+    }
 }
+
+/// The number of bits of every byte.
+static BITS_OF_BYTE: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 1;
+    while byte < 256 {
+        table[byte] = table[byte / 2] + 1;
+        byte += 1;
+    }
+    table
+};
 
 /// `ceil(log2(n))` for `n >= 1`.
 #[inline(always)]
 pub const fn ceil_log2(n: usize) -> u32 {
-    usize::BITS - n.saturating_sub(1).leading_zeros()
+    let last = n.saturating_sub(1);
+    if cfg!(thumbformer_kernel = "armv6m") { bits(last as u32) } else { usize::BITS - last.leading_zeros() }
 }
 
 /// `floor(sqrt(n))`.
@@ -130,6 +148,13 @@ mod tests {
             for s in 0..32 {
                 assert_eq!(round_shift(v, s), shift_right(v, s), "{v} >> {s}");
             }
+        }
+    }
+
+    #[test]
+    fn the_table_counts_bits() {
+        for (byte, &bits) in BITS_OF_BYTE.iter().enumerate() {
+            assert_eq!(u32::from(bits), usize::BITS - byte.leading_zeros(), "{byte}");
         }
     }
 

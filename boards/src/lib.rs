@@ -113,6 +113,13 @@ pub enum MInstRet {
     MInstRet,
 }
 
+/// Bytes of flash that a program takes beside the model, at most; the `story` firmware takes 65,768 on
+/// the microbit.
+pub const PROGRAM_FLASH: u64 = 72 * 1024;
+/// Bytes of RAM that a program takes beside the workspace, at most: stack and variables, of which the `story` firmware
+/// has been seen to use 3,148 on the microbit and less elsewhere.
+pub const PROGRAM_RAM: u64 = 4 * 1024;
+
 /// The machine that is meant where none is named.
 pub const DEFAULT: &str = "mps2-an386";
 

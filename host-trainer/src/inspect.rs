@@ -2,18 +2,11 @@
 
 use crate::export::Target;
 use crate::model::{ActivationName, NormName, PositionsName};
-use boards::Board;
+use boards::{Board, PROGRAM_FLASH, PROGRAM_RAM};
 use serde::Serialize;
 use std::fmt::{Debug, Display, Formatter, Result as FmtResult};
 use thumbformer::format::{Dtype, FormatError, InputWidth, Layout, NUMERICS, Tensor, TensorKind, VERSION};
 use thumbformer::{Activation, Config, Model, NormKind, Positions};
-
-/// Flash that a program around the model takes, at most: the runtime's 24 KiB, and as much again for an
-/// application with its serial port and its logs.
-const PROGRAM_FLASH: u64 = 48 * 1024;
-/// RAM that a program takes beside the workspace, at most: stack and variables, of which the `story` firmware has been seen
-/// to use 3,148 bytes on the microbit and less elsewhere.
-const PROGRAM_RAM: u64 = 4 * 1024;
 
 /// All that `thumbformer inspect` tells.
 #[derive(Debug, Serialize)]
@@ -174,14 +167,19 @@ fn row(config: &Config, tensor: &Tensor, file: usize) -> TensorRow {
 }
 
 fn fit(board: &Board, model: &Model<'_>) -> Fit {
-    let flash_needed = model.file().len() as u64 + PROGRAM_FLASH;
-    let ram_needed = model.workspace_len() as u64 + PROGRAM_RAM;
+    let packed = Target::of(board).is_some_and(|target| target.packed(model));
+    fit_bytes(board, packed, model.file().len() as u64, model.workspace_len() as u64)
+}
+
+/// Where a model file and a workspace of so many bytes fit.
+fn fit_bytes(board: &Board, packed: bool, file: u64, workspace: u64) -> Fit {
+    let (flash_needed, ram_needed) = (file + PROGRAM_FLASH, workspace + PROGRAM_RAM);
     let (flash, ram) = (board.flash.len(), board.ram.len());
     Fit {
         board: board.name.clone(),
         core: board.core.clone(),
         fits: flash_needed <= flash && ram_needed <= ram,
-        packed: Target::of(board).is_some_and(|target| target.packed(model)),
+        packed,
         flash_needed,
         flash,
         ram_needed,
@@ -262,5 +260,20 @@ impl Display for Inspection {
             writeln!(f, "  {:<14} {:<12} {verdict}", fit.board, fit.core)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// stories260K in int4 with a context of 24, which the microbit runs; more flash or RAM there is not.
+    #[test]
+    fn the_microbit_has_room_for_what_it_was_seen_to_run() {
+        let microbit = boards::find("microbit").unwrap();
+        let fits = |file, workspace| fit_bytes(microbit, true, file, workspace).fits;
+        assert!(fits(163_500, 12_176));
+        assert!(!fits(microbit.flash.len(), 12_176));
+        assert!(!fits(163_500, microbit.ram.len() - 3_148));
     }
 }

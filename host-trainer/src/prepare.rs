@@ -32,21 +32,36 @@ pub struct Prepared {
     pub held_out: usize,
 }
 
-/// Trains a byte-level BPE tokenizer on the part of a corpus to learn from, and writes the tokens of both parts to a folder,
-/// each document behind [`Token::BOS`](thumbformer::Token::BOS). Each part must fill a context. `progress` is told the
-/// bytes that are done and those of all the text, now and then.
+/// Trains a byte-level BPE tokenizer on the part of a corpus to learn from, and encodes both parts.
 ///
 /// # Errors
-/// The text is too short, or the folder cannot be written to; nothing stays behind in either case.
+/// As [`encode`], or for a size of the vocabulary that no tokenizer can have.
 pub fn prepare(
     corpus: &Corpus,
     config: &TrainConfig,
     folder: &Path,
     progress: impl FnMut(u64, u64),
 ) -> Result<Prepared> {
+    let tokenizer = train_tokenizer(corpus, &parts(corpus, config).train, config.model.config.vocab_size)?;
+    encode(corpus, tokenizer, config, folder, progress)
+}
+
+/// Writes the tokens of both parts of a corpus to a folder, each document behind
+/// [`Token::BOS`](thumbformer::Token::BOS). Each part must fill a context. `progress` is told the bytes that are done and
+/// those of all the text, now and then.
+///
+/// # Errors
+/// The text is too short, or the folder cannot be written to; nothing stays behind in either case.
+pub fn encode(
+    corpus: &Corpus,
+    tokenizer: Vec<u8>,
+    config: &TrainConfig,
+    folder: &Path,
+    progress: impl FnMut(u64, u64),
+) -> Result<Prepared> {
     let missing = folder.ancestors().take_while(|place| !place.exists()).last();
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let prepared = prepare_in(corpus, config, folder, progress);
+    let prepared = encode_in(corpus, tokenizer, config, folder, progress);
     if prepared.is_err()
         && let Some(made) = missing
     {
@@ -56,15 +71,15 @@ pub fn prepare(
     prepared
 }
 
-fn prepare_in(
+fn encode_in(
     corpus: &Corpus,
+    section: Vec<u8>,
     config: &TrainConfig,
     folder: &Path,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Prepared> {
-    let shape = config.model.config;
+    let seq_len = config.model.config.seq_len;
     let parts = parts(corpus, config);
-    let section = train_tokenizer(corpus, &parts.train, shape.vocab_size)?;
     let tokenizer = Tokenizer::from_bytes(&section)?;
     let threads = match config.training.threads {
         0 => thread::available_parallelism().map_or(1, NonZero::get),
@@ -81,11 +96,11 @@ fn prepare_in(
         tokenize(corpus, pieces, tokenizer, threads, take, |done| progress(before + done, all))?;
         before += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         ensure!(
-            writer.count() > shape.seq_len as u64,
+            writer.count() > seq_len as u64,
             "{}: shorter than one context: found {} tokens in the {part}, wanted at least {}",
             corpus.provenance.name,
             writer.count(),
-            shape.seq_len + 1
+            seq_len + 1
         );
         writers.push(writer);
     }

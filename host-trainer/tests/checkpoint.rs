@@ -125,9 +125,13 @@ fn a_state_comes_back_equal() {
         seed: u64::MAX,
         seconds: 0.1 + 0.2,
         best_loss: f64::INFINITY,
+        stale: 3,
+        optimizer: "muon".into(),
         params: vec![1.0, -2.5e-40],
+        adapters: None,
         m: vec![0.1, 0.2],
         v: vec![3.0, 4.0],
+        average: Some(vec![5.0, 6.0]),
     };
     state.save(&path).unwrap();
     assert_eq!(State::load(&path, 2).unwrap(), state);

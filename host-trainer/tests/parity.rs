@@ -46,6 +46,9 @@ fn compare(model: &Model, options: &Options) -> Difference {
 const A16: Options = Options {
     input: Input::All(InputWidth::A16),
     weights: Weights::Int8,
+    flash_budget: None,
+    max_loss_increase: None,
+    sensitivity: false,
     target: Target::Any,
     fold_gains: false,
     equalize: true,

@@ -76,7 +76,7 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
         trainer.advance(&text).unwrap();
     }
     let state = parts.join("state.safetensors");
-    trainer.state(f64::INFINITY).save(&state).unwrap();
+    trainer.state(f64::INFINITY, 0).save(&state).unwrap();
     let outcome = train(&parts, config, Info::default(), &text, &text, None, true).unwrap();
     assert_eq!(outcome.steps, 12);
 

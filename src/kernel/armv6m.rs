@@ -23,10 +23,10 @@ pub use passes::{activate_gated, rescale};
 pub use softmax::softmax;
 pub use strided::matvec_strided;
 pub use tiles::tiles;
-pub use vectors::{multiply, peak, prepare, round, scale, store};
+pub use vectors::{add, multiply, peak, prepare, rotate, round, scale, store};
 
 pub use super::attention::{arrange_pair, product_pair, scores_pair, softmax_pair};
-pub use super::passes::{add, magnitude, rotate, squares};
+pub use super::passes::{magnitude, squares};
 
 /// The kernels' name.
 pub const NAME: &str = "armv6m";

@@ -244,43 +244,37 @@ pub struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// `count` vectors of `columns` elements, a multiple of four. `make` writes vector i in its natural order and tells what
-    /// it is to be multiplied by, see [`prepare`]. Where much of it may be 0, `sparse` has the product pass over that.
-    ///
-    /// `vectors` and `operands` have room for all, [`operand_len`] words for each of these.
+    /// A single vector, see [`prepare`]. Where much of it may be 0, `sparse` has the product pass over that.
     #[inline(always)]
-    pub fn new(
+    pub fn only(
         weights: &Weights<'_>,
         (width, sparse): (InputWidth, bool),
-        columns: usize,
-        count: usize,
-        (vectors, operands): (&'a mut [i16], &'a mut [u32]),
-        mut make: impl FnMut(usize, &mut [i16]) -> Option<i32>,
+        factor: Option<i32>,
+        vector: &'a mut [i16],
+        operand: &'a mut [u32],
     ) -> Self {
-        if count != 1 {
-            return Self::several(weights, (width, sparse), columns, count, (vectors, operands), &mut make);
-        }
-        let x = vectors.get_mut(..columns).unwrap_or_default();
-        let factor = make(0, x);
         let one = if sparse {
-            prepare_sparse(weights, width, factor, x, operands)
+            prepare_sparse(weights, width, factor, vector, operand)
         } else {
-            prepare(weights, width, factor, x, operands)
+            prepare(weights, width, factor, vector, operand)
         };
         Self {
-            one,
             vectors: &[],
             operands: &[],
-            columns,
-            count,
+            columns: one.vector.len(),
+            count: 1,
+            one,
             #[cfg(thumbformer_kernel = "dsp")]
             gathered: 0,
         }
     }
 
-    /// [`Inputs::new`] for more than one, or none.
+    /// `count` vectors of `columns` elements, a multiple of four, not one alone. `make` writes vector i in its natural order
+    /// and tells what it is to be multiplied by, see [`prepare`].
+    ///
+    /// `vectors` and `operands` have room for all, [`operand_len`] words for each of these.
     #[inline(never)]
-    fn several(
+    pub fn several(
         weights: &Weights<'_>,
         (width, sparse): (InputWidth, bool),
         columns: usize,
@@ -314,10 +308,10 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// The only vector, if there is one.
+    /// The only vector, if `count`, as the caller knows it to be, is 1.
     #[inline(always)]
-    pub fn one(&self) -> Option<&Input<'a>> {
-        (self.count == 1).then_some(&self.one)
+    pub fn one(&self, count: usize) -> Option<&Input<'a>> {
+        (count == 1).then_some(&self.one)
     }
 
     /// The number of vectors.
@@ -338,7 +332,7 @@ impl<'a> Inputs<'a> {
 /// [`product`] with each of some vectors: the sums of vector i begin at `rows * i` in `y`.
 #[inline(always)]
 pub fn products(weights: &Weights<'_>, x: &Inputs<'_>, rows: usize, y: &mut [i32]) -> u32 {
-    if let Some(one) = x.one() {
+    if let Some(one) = x.one(x.count) {
         return product(weights, one, y);
     }
     several_products(weights, x, rows, y)

@@ -112,8 +112,12 @@ impl Bench {
             Lie::Tiles(Tiling::Halves) => Weights::Halves(words),
             Lie::Tall => Weights::Tall(words),
         };
-        let memory = (&mut vectors.0[..], &mut operands[..]);
-        let inputs = Inputs::new(&weights, (width, sparse), columns, count, memory, |_, _| None);
+        let (x, operands) = (&mut vectors.0[..], &mut operands[..]);
+        let inputs = if count == 1 {
+            Inputs::only(&weights, (width, sparse), None, &mut x[..columns], operands)
+        } else {
+            Inputs::several(&weights, (width, sparse), columns, count, (x, operands), &mut |_, _| None)
+        };
         let mut found = [UNTOUCHED; MAX_BLOCK * MAX_ROWS + ROOM];
         let done = products(&weights, &inputs, rows, &mut found[..count * rows]);
         for (element, &found) in found.iter().enumerate() {

@@ -46,7 +46,7 @@ const KERNELS: [Kernel; 2] = [
                 Layout::Halves => Weights::Halves(words),
                 Layout::Tall => Weights::Tall(words),
             };
-            let inputs = Inputs::new(&weights, (width, true), x.len(), 1, (x, operand), |_, _| None);
+            let inputs = Inputs::only(&weights, (width, true), None, x, operand);
             products(&weights, &inputs, y.len(), y)
         },
         lists: |groups, of, width| {

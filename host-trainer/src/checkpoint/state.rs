@@ -2,6 +2,7 @@
 
 use super::container::{self, Container, Data, Entry};
 use anyhow::{Context, Result, bail};
+use safetensors::tensor::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
@@ -19,25 +20,39 @@ pub struct State {
     pub seconds: f64,
     /// Lowest validation loss so far, infinite before the first.
     pub best_loss: f64,
-    /// Parameters, flat.
+    /// Evaluations since the lowest one.
+    pub stale: u64,
+    /// Whose moments these are.
+    pub optimizer: String,
+    /// Parameters, flat; where adapters learn, those of the model that they are added to.
     pub params: Vec<f32>,
-    /// First moments of the gradient, flat.
+    /// Adapters of low rank, flat, if they learn in the place of the parameters.
+    pub adapters: Option<Vec<f32>>,
+    /// First moments of the gradient, flat, of what learns.
     pub m: Vec<f32>,
     /// Second moments, flat.
     pub v: Vec<f32>,
+    /// Average of the parameters over the steps, if there is one.
+    pub average: Option<Vec<f32>>,
 }
 
 impl State {
     /// Writes the file; an existing one is replaced only by a complete one.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let entry = |name, values| Entry { name, shape: vec![self.params.len()], data: Data::F32(values) };
-        let entries =
-            [entry("params", &self.params), entry("optimizer.m", &self.m), entry("optimizer.v", &self.v)];
+        fn entry<'a>(name: &'a str, values: &'a [f32]) -> Entry<'a> {
+            Entry { name, shape: vec![values.len()], data: Data::F32(values) }
+        }
+        let mut entries =
+            vec![entry(PARAMS, &self.params), entry("optimizer.m", &self.m), entry("optimizer.v", &self.v)];
+        entries.extend(self.adapters.iter().map(|values| entry(ADAPTERS, values)));
+        entries.extend(self.average.iter().map(|values| entry(AVERAGE, values)));
         let metadata = BTreeMap::from([
             ("step", self.step.to_string()),
             ("seed", self.seed.to_string()),
             ("seconds", self.seconds.to_string()),
             ("best_loss", self.best_loss.to_string()),
+            ("stale", self.stale.to_string()),
+            ("optimizer", self.optimizer.clone()),
         ]);
         container::write(path, &entries, metadata)
     }
@@ -50,22 +65,40 @@ impl State {
 
     fn parse(container: &Container, len: usize) -> Result<Self> {
         let (tensors, metadata) = container.parse()?;
-        let values = |name| {
-            container::read_f32(&tensors, name, &[len], &mut [])?;
-            let mut values = vec![0.0; len];
-            container::read_f32(&tensors, name, &[len], &mut values)?;
-            anyhow::Ok(values)
+        let params = vector(&tensors, PARAMS, len)?;
+        let adapters = match tensors.tensor(ADAPTERS) {
+            Ok(tensor) => Some(vector(&tensors, ADAPTERS, tensor.shape().iter().product())?),
+            Err(_) => None,
         };
+        let learns = adapters.as_ref().map_or(len, Vec::len);
+        let average = tensors.tensor(AVERAGE).is_ok().then(|| vector(&tensors, AVERAGE, len));
         Ok(Self {
             step: number(&metadata, "step")?,
             seed: number(&metadata, "seed")?,
             seconds: number(&metadata, "seconds")?,
             best_loss: number(&metadata, "best_loss")?,
-            params: values("params")?,
-            m: values("optimizer.m")?,
-            v: values("optimizer.v")?,
+            // States of before there was a choice do not say these.
+            stale: if metadata.contains_key("stale") { number(&metadata, "stale")? } else { 0 },
+            optimizer: metadata.get("optimizer").map_or("adamw", String::as_str).to_owned(),
+            params,
+            adapters,
+            m: vector(&tensors, "optimizer.m", learns)?,
+            v: vector(&tensors, "optimizer.v", learns)?,
+            average: average.transpose()?,
         })
     }
+}
+
+const PARAMS: &str = "params";
+const ADAPTERS: &str = "adapters";
+const AVERAGE: &str = "average";
+
+fn vector(tensors: &SafeTensors<'_>, name: &str, len: usize) -> Result<Vec<f32>> {
+    // The shape is compared before memory is taken: a header may claim anything.
+    container::read_f32(tensors, name, &[len], &mut [])?;
+    let mut values = vec![0.0; len];
+    container::read_f32(tensors, name, &[len], &mut values)?;
+    Ok(values)
 }
 
 fn number<T: FromStr>(metadata: &BTreeMap<String, String>, key: &str) -> Result<T> {

@@ -96,7 +96,7 @@ impl Args {
             let fields = Fields { prompt: self.prompt_field, answer: self.answer_field };
             let mut all = Vec::new();
             for path in &self.paths {
-                all.extend(pairs::read(path, &fields)?);
+                all.extend(pairs::read(path, &fields)?.0);
             }
             let names = || self.paths[0].display().to_string();
             return show(&PairSummary::new(&all, &config).with_context(names)?, self.json);

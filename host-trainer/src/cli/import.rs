@@ -47,8 +47,9 @@ impl Llama2c {
             "{}: found the name of the f32 twin, wanted another extension, such as .thumb",
             self.output.display()
         );
-        for output in [&self.output, &twin] {
-            check_output(output, &[&self.checkpoint, &self.tokenizer])?;
+        for output in [&self.output, &twin].into_iter().chain(&self.choices.report) {
+            let inputs = [&self.checkpoint, &self.tokenizer].into_iter().chain(&self.choices.calibration);
+            check_output(output, &inputs.map(|path| path.as_path()).collect::<Vec<_>>())?;
         }
         let model = llama2c::read(&self.checkpoint)?;
         let tokenizer = llama2c_tokenizer::read(&self.tokenizer)?;
@@ -65,7 +66,8 @@ impl Llama2c {
                 self.checkpoint.display()
             );
         }
-        let exported = export::round(&model, &tokenizer, &info, &[], &self.choices)?;
+        let exported = export::round(&model, &tokenizer, &info, &self.choices)?;
+        export::report(&exported, &self.choices)?;
         checkpoint::save(&twin, &model, &info, Some(&tokenizer))?;
         write_atomically(&self.output, &[&exported.file])?;
         eprintln!("wrote {} (f32, {} parameters)", twin.display(), model.params().values.len());

@@ -3,12 +3,14 @@
 mod data;
 mod eval;
 mod export;
+mod finetune;
 mod import;
 mod inspect;
 mod run;
 mod sweep;
 mod text;
 mod train;
+mod training;
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::device::ModelFile;
@@ -31,6 +33,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(Box<train::Args>),
+    Finetune(Box<finetune::Args>),
     #[command(subcommand)]
     Data(data::Command),
     Sweep(sweep::Args),
@@ -47,6 +50,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => args.run(),
+        Command::Finetune(args) => args.run(),
         Command::Data(command) => command.run().map(done),
         Command::Sweep(args) => args.run().map(done),
         Command::Eval(args) => args.run().map(done),

@@ -1,14 +1,16 @@
 //! `thumbformer train`
 
-use super::print;
 use super::text::{self, TextArgs};
+use super::training::{Flags, report};
 use crate::checkpoint::Info;
 use crate::corpus::Corpus;
-use crate::data::TokenFile;
+use crate::data::Tokens;
 use crate::model::ActivationName;
 use crate::prepare::{prepare, split_in_words};
 use crate::torch::{self, Environment};
-use crate::train::{DataConfig, Stored, TOKENS, TrainConfig, check_folder, hand_over, train};
+use crate::train::{
+    Begin, Data, DataConfig, Samples, Stored, TOKENS, TrainConfig, check_folder, hand_over, train_on,
+};
 use anyhow::{Context, Result, ensure};
 use serde::de::IntoDeserializer;
 use std::path::{Path, PathBuf};
@@ -17,9 +19,9 @@ use thumbformer::Activation;
 
 /// Train a tokenizer and a model on a text
 ///
-/// Writes a run folder: config.toml, metrics.jsonl, model.safetensors (the newest checkpoint),
-/// state.safetensors (to go on with --resume), tokens (what the run reads) and valid.u16 (the tokens of the held-out
-/// part). Ctrl-C finishes the step, saves, and leaves with exit code 130.
+/// Writes a run folder: config.toml, metrics.jsonl, model.safetensors (the newest checkpoint), best.safetensors (that of
+/// the lowest validation loss), state.safetensors (to go on with --resume), tokens (what the run reads) and valid.u16 (the
+/// tokens of the held-out part). Ctrl-C finishes the step, saves, and leaves with exit code 130.
 ///
 /// The torch engine is PyTorch, in a virtual environment that it sets up by itself (THUMBFORMER_TORCH_VENV names another
 /// place for it). It trains the same network on the same batches; either engine goes on with the other's checkpoints.
@@ -50,27 +52,6 @@ pub struct Args {
     /// Only make the run folder, with the tokens and the first weights; --resume begins, or torchrun (see the README)
     #[arg(long, conflicts_with_all = ["resume", "engine", "nproc"])]
     prepare: bool,
-    /// Length of the run in optimizer steps
-    #[arg(long, value_name = "N", conflicts_with = "minutes")]
-    steps: Option<u64>,
-    /// Length of the run in minutes [default: 3]
-    #[arg(long, value_name = "N")]
-    minutes: Option<f64>,
-    /// Sequences per step [default: 8]
-    #[arg(long)]
-    batch: Option<usize>,
-    /// Highest learning rate [default: 0.004]
-    #[arg(long)]
-    learning_rate: Option<f32>,
-    /// Share of values that dropout takes while training [default: 0]
-    #[arg(long)]
-    dropout: Option<f32>,
-    /// Seed of everything random [default: 42]
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Threads; 0 takes one for each core [default: 0]
-    #[arg(long)]
-    threads: Option<usize>,
     /// Width of the residual stream [default: 64]
     #[arg(long)]
     dim: Option<usize>,
@@ -101,6 +82,8 @@ pub struct Args {
     /// The licence of the weights, for the metadata [default: that of the text, if it is known]
     #[arg(long)]
     licence: Option<String>,
+    #[command(flatten)]
+    training: Flags,
 }
 
 /// What computes the steps of a run.
@@ -115,8 +98,10 @@ enum Engine {
 /// What a run reads.
 struct Source {
     info: Info,
-    train: TokenFile,
-    valid: TokenFile,
+    train: Tokens,
+    valid: Tokens,
+    /// Those of both, if they are not the tokens that follow.
+    targets: Option<[Vec<u16>; 2]>,
     tokenizer: Option<Vec<u8>>,
 }
 
@@ -139,7 +124,11 @@ impl Args {
             None => self.source(&mut config)?,
         };
         eprintln!("seed      {}", config.training.seed);
-        let Source { info, train: tokens, valid, tokenizer } = source;
+        let Source { info, train: tokens, valid, targets, tokenizer } = source;
+        ensure!(
+            !torch || targets.is_none(),
+            "pairs: found in the run, but the torch engine learns from texts only"
+        );
         let outcome = if torch || self.prepare {
             let tokenizer = tokenizer.as_deref();
             hand_over(&self.output, config, &info, &tokens, &valid, tokenizer, self.resume)?;
@@ -149,25 +138,16 @@ impl Args {
             };
             torch::train(&environment, &self.output, self.nproc)?
         } else {
-            train(&self.output, config, info, &tokens, &valid, tokenizer, self.resume)?
+            let [learned, examined] =
+                targets.as_ref().map_or([None; 2], |[a, b]| [Some(&a[..]), Some(&b[..])]);
+            let len = config.sequence();
+            let data =
+                Data { train: Samples::of(&tokens, learned, len), valid: Samples::of(&valid, examined, len) };
+            let begin = if self.resume { Begin::Resume } else { Begin::New };
+            train_on(&self.output, config, info, data, tokenizer, begin)?
         };
-        if outcome.interrupted {
-            eprintln!(
-                "interrupted after {} steps; to go on: thumbformer train --resume -o {}{}",
-                outcome.steps,
-                self.output.display(),
-                if torch { format!(" --engine torch --nproc {}", self.nproc) } else { String::new() }
-            );
-            return Ok(ExitCode::from(130));
-        }
-        print(&serde_json::to_string(&serde_json::json!({
-            "steps": outcome.steps,
-            "train_loss": outcome.train_loss,
-            "valid_loss": outcome.valid_loss,
-            "seconds": outcome.seconds,
-            "tokens_per_second": outcome.tokens_per_second,
-        }))?)?;
-        Ok(ExitCode::SUCCESS)
+        let engine = if torch { format!(" --engine torch --nproc {}", self.nproc) } else { String::new() };
+        report(&outcome, &self.output, &engine)
     }
 
     /// The text's tokens.
@@ -197,7 +177,14 @@ impl Args {
                 corpus.provenance.name, corpus.provenance.bytes, corpus.provenance.crc32
             ),
         };
-        Ok(Source { info, train: data.train, valid: data.valid, tokenizer: Some(data.tokenizer) })
+        let tokenizer = Some(data.tokenizer);
+        Ok(Source {
+            info,
+            train: Tokens::Mapped(data.train),
+            valid: Tokens::Mapped(data.valid),
+            targets: None,
+            tokenizer,
+        })
     }
 
     /// The tokens of the run to resume, where its folder has them and no text is named.
@@ -205,7 +192,7 @@ impl Args {
         if !self.resume {
             return Ok(None);
         }
-        let Some(Stored { train, valid, tokenizer, info }) = Stored::read(&self.output)? else {
+        let Some(Stored { train, valid, targets, tokenizer, info }) = Stored::read(&self.output)? else {
             return Ok(None);
         };
         if self.corpus.is_empty() {
@@ -215,7 +202,7 @@ impl Args {
             self.corpus(&mut config.data.clone())?;
         }
         eprintln!("tokens    {} to learn, {} held out, of the run folder", train.len(), valid.len());
-        Ok(Some(Source { info, train, valid, tokenizer }))
+        Ok(Some(Source { info, train, valid, targets, tokenizer }))
     }
 
     /// Reads the text; one to go on with must be that of the run.
@@ -273,24 +260,13 @@ impl Args {
         set(&mut shape.n_kv_heads, self.kv_heads);
         set(&mut shape.vocab_size, self.vocab);
         set(&mut shape.seq_len, self.context);
-        let training = &mut config.training;
-        set(&mut training.batch, self.batch);
-        set(&mut training.learning_rate, self.learning_rate);
-        set(&mut training.dropout, self.dropout);
-        set(&mut training.seed, self.seed);
-        set(&mut training.threads, self.threads);
+        self.training.apply(&mut config.training);
         let data = &mut config.data;
         self.text.apply(data);
         if !self.corpus.is_empty() {
             data.corpus.clone_from(&self.corpus);
         }
         data.licence = self.licence.clone().or(data.licence.take());
-        if self.steps.is_some() || self.minutes.is_some() {
-            (training.steps, training.minutes) = (self.steps, self.minutes);
-        }
-        if training.steps.is_none() && training.minutes.is_none() {
-            training.minutes = Some(3.0);
-        }
         Ok(config)
     }
 }

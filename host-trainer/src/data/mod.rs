@@ -2,11 +2,12 @@
 
 mod map;
 pub mod pairs;
+pub mod rows;
 pub mod summary;
 mod token_file;
 mod tokenize;
 pub mod windows;
 
 pub use map::Map;
-pub use token_file::{TokenFile, TokenWriter, payload};
+pub use token_file::{TokenFile, TokenWriter, Tokens, payload};
 pub use tokenize::tokenize;

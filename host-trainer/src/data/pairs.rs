@@ -2,10 +2,12 @@
 
 use crate::nn::cross_entropy::IGNORED;
 use crate::tokenizer::TextEncoder;
+use crate::train::Rows;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
+use thumbformer::format::crc32;
 use thumbformer::{Token, Tokenizer};
 
 /// The names that the two texts have in each line.
@@ -34,13 +36,14 @@ pub struct Pair {
     pub answer: String,
 }
 
-/// Reads a file of pairs, one JSON object in each line; empty lines and fields of other names are passed over.
+/// Reads a file of pairs, one JSON object in each line, and its CRC-32; empty lines and fields of other names are passed over.
 ///
 /// # Errors
 /// The file cannot be read, or a line is not an object with the two texts; the message names file, line and field.
-pub fn read(path: &Path, fields: &Fields) -> Result<Vec<Pair>> {
+pub fn read(path: &Path, fields: &Fields) -> Result<(Vec<Pair>, u32)> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    parse(&bytes, fields).map_err(|error| anyhow!("{}{error:#}", path.display()))
+    let pairs = parse(&bytes, fields).map_err(|error| anyhow!("{}{error:#}", path.display()))?;
+    Ok((pairs, crc32(&bytes)))
 }
 
 /// [`read`] of the bytes of a file; errors begin with what follows its name.
@@ -65,8 +68,7 @@ fn pair(text: &[u8], line: usize, fields: &Fields) -> Result<Pair> {
     })?;
     let object = value.as_object().with_context(|| format!("found {}, wanted an object", kind(&value)))?;
     let text = |field: &str| match object.get(field) {
-        Some(Value::String(text)) if !text.trim().is_empty() => Ok(text.clone()),
-        Some(Value::String(_)) => bail!("{field:?}: found an empty text, wanted some"),
+        Some(Value::String(text)) => Ok(text.clone()),
         Some(other) => bail!("{field:?}: found {}, wanted a text", kind(other)),
         None => {
             let names: Vec<_> = object.keys().map(|name| format!("{name:?}")).collect();
@@ -74,7 +76,9 @@ fn pair(text: &[u8], line: usize, fields: &Fields) -> Result<Pair> {
             bail!("{field:?}: found {names}, wanted this field")
         }
     };
-    Ok(Pair { line, prompt: text(&fields.prompt)?, answer: text(&fields.answer)? })
+    let (prompt, answer) = (text(&fields.prompt)?, text(&fields.answer)?);
+    ensure!(!answer.is_empty(), "{:?}: found an empty text, wanted some", fields.answer);
+    Ok(Pair { line, prompt, answer })
 }
 
 fn kind(value: &Value) -> String {
@@ -168,6 +172,11 @@ impl PackedPairs {
     /// Never: there is one at least.
     pub fn is_empty(&self) -> bool {
         self.inputs.is_empty()
+    }
+
+    /// The windows as rows.
+    pub fn into_rows(self) -> Rows {
+        Rows { len: self.seq_len, tokens: self.inputs, targets: self.targets }
     }
 
     /// Inputs and targets of a window; the target of what is no answer is [`IGNORED`].

@@ -202,13 +202,13 @@ impl Display for PairSummary {
         writeln!(f, "tokenizer   {} tokens", self.vocab_size)?;
         writeln!(
             f,
-            "windows     {} of {} tokens: {} targets of answers, {} of prompts and padding",
+            "packed      {} rows of {} tokens: {} targets of answers, {} of prompts and padding",
             self.windows, self.seq_len, self.answer_tokens, self.ignored_tokens
         )?;
         if let Some(first) = self.too_long.first() {
             writeln!(
                 f,
-                "left out    {} pairs that are longer than a window, the first in line {first}",
+                "left out    {} pairs that are longer than a row, the first in line {first}",
                 self.too_long.len()
             )?;
         }

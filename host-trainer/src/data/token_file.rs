@@ -47,6 +47,26 @@ impl Deref for TokenFile {
     }
 }
 
+/// Tokens, wherever they are.
+#[derive(Debug)]
+pub enum Tokens {
+    /// In a file.
+    Mapped(TokenFile),
+    /// In memory.
+    Read(Vec<u16>),
+}
+
+impl Deref for Tokens {
+    type Target = [u16];
+
+    fn deref(&self) -> &[u16] {
+        match self {
+            Self::Mapped(file) => file,
+            Self::Read(tokens) => tokens,
+        }
+    }
+}
+
 /// The little-endian u16s of a file, which may have the header or none.
 pub fn payload(bytes: &[u8]) -> Result<&[u8]> {
     match header(bytes)? {

@@ -1,9 +1,6 @@
 //! Which matrices read 16 bits: those where 8 would cost the most for the instructions that they save.
 
-use super::calibrate::CHUNK;
-use crate::device::ModelFile;
-use crate::eval::compare;
-use crate::model::Model;
+use super::measure::Measure;
 use anyhow::Result;
 use std::fmt::{Display, Formatter, Result as FmtResult};
 use thumbformer::Config;
@@ -85,28 +82,21 @@ pub struct Widths {
 /// From 8 bits everywhere, 16 go to the group that gains the most for its products, over and over until the
 /// divergence is within its limit; what has turned out unnecessary by then is taken back.
 pub fn choose(
-    model: &Model,
-    text: &[u16],
-    seq_len: usize,
+    config: &Config,
+    measure: &Measure<'_>,
     file: &dyn Fn(&[Group]) -> Result<Vec<u8>>,
 ) -> Result<Widths> {
-    let config = model.config().config;
-    let all_products: usize = Group::ALL.iter().map(|group| group.products(&config)).sum();
-    let chunk = seq_len.min(CHUNK);
-    let measure = |wide: &[Group]| -> Result<(f64, usize)> {
-        let file = ModelFile::new(&file(wide)?);
-        let (device, divergence) = compare(&file.model()?, model, text, chunk)?;
-        Ok((divergence.kl, device.tokens))
-    };
-    let (all_wide, tokens) = measure(&Group::ALL)?;
+    let all_products: usize = Group::ALL.iter().map(|group| group.products(config)).sum();
+    let kl = |wide: &[Group]| -> Result<f64> { Ok(measure.file(&file(wide)?)?.kl) };
+    let all_wide = kl(&Group::ALL)?;
     let limit = (RATIO * all_wide).max(all_wide + NOTHING);
-    let all_narrow = measure(&[])?.0;
+    let all_narrow = kl(&[])?;
     let (mut wide, mut chosen, mut alone) = (Vec::new(), all_narrow, Vec::new());
     while (chosen > limit || alone.is_empty()) && wide.len() < Group::ALL.len() {
         let mut found = Vec::new();
         for group in Group::ALL.into_iter().filter(|group| !wide.contains(group)) {
-            let kl = measure(&[&wide[..], &[group]].concat())?.0;
-            found.push((group, kl, group.products(&config) as f64 / all_products as f64));
+            let kl = kl(&[&wide[..], &[group]].concat())?;
+            found.push((group, kl, group.products(config) as f64 / all_products as f64));
         }
         if alone.is_empty() {
             alone.clone_from(&found);
@@ -120,12 +110,12 @@ pub fn choose(
     }
     for group in wide.clone() {
         let rest: Vec<Group> = wide.iter().copied().filter(|&g| g != group).collect();
-        let kl = if rest.is_empty() { all_narrow } else { measure(&rest)?.0 };
+        let kl = if rest.is_empty() { all_narrow } else { kl(&rest)? };
         if kl <= limit {
             (wide, chosen) = (rest, kl);
         }
     }
-    Ok(Widths { wide, tokens, all_wide, all_narrow, chosen, alone })
+    Ok(Widths { wide, tokens: measure.tokens(), all_wide, all_narrow, chosen, alone })
 }
 
 impl Display for Widths {

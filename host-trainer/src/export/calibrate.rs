@@ -18,6 +18,14 @@ impl Peaks {
         self.0.iter().map(|(place, &peak)| (place.as_str(), peak))
     }
 
+    /// Where the largest values of another model are larger, those.
+    pub fn include(&mut self, other: Self) {
+        for (place, peak) in other.0 {
+            let largest = self.0.entry(place).or_default();
+            *largest = largest.max(peak);
+        }
+    }
+
     /// Fraction bits that leave `headroom` bits over the largest magnitude in i32.
     pub fn fraction_bits(&self, headroom: u32) -> u8 {
         let largest = self.0.values().fold(f32::MIN_POSITIVE, |m, &p| m.max(p));
@@ -75,15 +83,19 @@ const TOKENS: std::ops::RangeInclusive<usize> = 512..=4096;
 /// The context starts anew after so many tokens at the latest.
 pub const CHUNK: usize = 512;
 
+/// The tokens of such a text.
+pub fn wanted(config: &Config) -> usize {
+    let products: usize = config.tensors().filter(|s| s.kind.is_matrix()).map(|s| s.rows * s.cols).sum();
+    let chunk = config.seq_len.min(CHUNK);
+    (PRODUCTS / products).clamp(*TOKENS.start(), *TOKENS.end()).next_multiple_of(chunk) + 1
+}
+
 /// A text that is long enough to measure on: the start of the given one, or where that is too short, what the
 /// runtime makes of `file` goes on to write.
 pub fn lengthen(text: &[u16], file: &[u8]) -> Result<Vec<u16>> {
     let file = ModelFile::new(file);
     let model = file.model()?;
-    let config = model.config();
-    let products: usize = config.tensors().filter(|s| s.kind.is_matrix()).map(|s| s.rows * s.cols).sum();
-    let chunk = config.seq_len.min(CHUNK);
-    let wanted = (PRODUCTS / products).clamp(*TOKENS.start(), *TOKENS.end()).next_multiple_of(chunk) + 1;
+    let (chunk, wanted) = (model.config().seq_len.min(CHUNK), wanted(model.config()));
     let mut text = text[..text.len().min(wanted)].to_vec();
     if text.len() < wanted {
         // Whole chunks only, so that every text begins where a context does.

@@ -10,8 +10,8 @@
 use super::calibrate::windows;
 use super::fold::Norms;
 use super::int4;
+use super::parts::tensor_name;
 use super::quantize::{Matrix, round_by};
-use super::tensor_name;
 use crate::model::Model;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -50,13 +50,32 @@ impl Inputs {
         }
     }
 
-    /// Rounds a matrix to int4, with the scales and the groups' factors of [`int4::round`].
+    /// Rounds a tensor's weights to int4; returns the factors of their groups, too.
     pub fn round_int4(&self, model: &Model, spec: TensorSpec, weights: &[f32]) -> (Matrix, Vec<u8>) {
-        let (mut matrix, groups) = int4::round(weights, spec.cols);
-        if let Some(factors) = self.factors(model, spec) {
-            factors.round_int4(weights, &mut matrix, &groups);
+        match self.factors(model, spec) {
+            Some(factors) => factors.round_int4(weights),
+            None => int4::round(weights, spec.cols),
         }
-        (matrix, groups)
+    }
+
+    /// The mean square of what errors of a tensor's weights do to its products, and of the products of `weights`; of a
+    /// tensor that nothing is multiplied by, of the errors and the weights themselves.
+    pub fn mean_squares(
+        &self,
+        model: &Model,
+        spec: TensorSpec,
+        errors: &[f64],
+        weights: &[f32],
+    ) -> (f64, f64) {
+        let weights: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
+        let moments = place(model, spec).and_then(|place| self.0.get(&place));
+        let mean = |values: &[f64]| match moments {
+            Some(moments) => {
+                values.chunks(spec.cols).map(|row| moments.of_row(row)).sum::<f64>() / spec.rows as f64
+            }
+            None => values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64,
+        };
+        (mean(errors), mean(&weights))
     }
 
     fn factors(&self, model: &Model, spec: TensorSpec) -> Option<Factors> {
@@ -82,17 +101,19 @@ fn place(model: &Model, spec: TensorSpec) -> Option<String> {
 /// The sums of the products of all pairs of inputs.
 struct Moments {
     cols: usize,
+    count: usize,
     sums: Vec<f64>,
 }
 
 impl Moments {
     fn new(cols: usize) -> Self {
-        Self { cols, sums: vec![0.0; cols * cols] }
+        Self { cols, count: 0, sums: vec![0.0; cols * cols] }
     }
 
     /// Adds vectors. Of a norm's result, the shift goes into a bias, and a folded gain into the weights.
     fn add(&mut self, vectors: &[f32], shift: Option<&[f32]>, folded: Option<&[f32]>) {
         let mut inputs = vec![0.0; self.cols];
+        self.count += vectors.len() / self.cols;
         for vector in vectors.chunks(self.cols) {
             for (i, (input, &v)) in inputs.iter_mut().zip(vector).enumerate() {
                 let own = f64::from(v) - shift.map_or(0.0, |shift| f64::from(shift[i]));
@@ -106,6 +127,13 @@ impl Moments {
         }
     }
 
+    /// The mean square of a row's products with the inputs.
+    fn of_row(&self, row: &[f64]) -> f64 {
+        let products =
+            self.sums.chunks(self.cols).map(|sums| row.iter().zip(sums).map(|(w, s)| w * s).sum::<f64>());
+        row.iter().zip(products).map(|(w, p)| w * p).sum::<f64>() / self.count.max(1) as f64
+    }
+
     /// The factors of the damped moments, the columns of the largest inputs first: their errors are then the
     /// ones that most others can still make up for.
     fn factors(&self) -> Factors {
@@ -116,7 +144,7 @@ impl Moments {
         let mean = (0..n).map(diagonal).sum::<f64>() / n as f64;
         if !mean.is_normal() {
             // Nothing is known: every column for itself.
-            return Factors { order, back: vec![0.0; n * n], diagonal: vec![1.0; n] };
+            return Factors { order, back: vec![0.0; n * n], diagonal: vec![1.0; n], sizes: vec![1.0; n] };
         }
         // Row k of `back` is column k of U, of which entries from k on are 0.
         let (mut back, mut d) = (vec![0.0; n * n], vec![0.0; n]);
@@ -131,7 +159,8 @@ impl Moments {
             }
             d[k] = own;
         }
-        Factors { order, back, diagonal: d }
+        let sizes = (0..n).map(|i| diagonal(i) + DAMPING * mean).collect();
+        Factors { order, back, diagonal: d, sizes }
     }
 }
 
@@ -142,6 +171,8 @@ struct Factors {
     back: Vec<f64>,
     /// D
     diagonal: Vec<f64>,
+    /// The mean squares of the inputs, as far as they go.
+    sizes: Vec<f64>,
 }
 
 impl Factors {
@@ -153,16 +184,12 @@ impl Factors {
         })
     }
 
-    fn round_int4(&self, weights: &[f32], matrix: &mut Matrix, groups: &[u8]) {
+    fn round_int4(&self, weights: &[f32]) -> (Matrix, Vec<u8>) {
         let n = self.order.len();
-        let unit = libm::exp2(f64::from(matrix.exponent));
         let mut errors = vec![0.0; n];
-        let rows = weights.chunks(n).zip(matrix.weights.chunks_mut(n));
-        for (((row, rounded), &scale), groups) in rows.zip(&matrix.scales).zip(groups.chunks(int4::groups(n)))
-        {
-            let step = |column| f64::from(groups[int4::group(n, column)]) * f64::from(scale) * unit;
-            self.round_row(row, &step, &int4::nearest, &mut errors, rounded);
-        }
+        int4::round_with(weights, n, &self.sizes, &mut |row, step, rounded| {
+            self.round_row(row, step, &int4::nearest, &mut errors, rounded)
+        })
     }
 
     /// Rounds a row whose columns have these steps, each weight by `round`; returns the error of the products.
@@ -230,7 +257,7 @@ mod tests {
     #[test]
     fn those_of_int4_cancel_too() {
         let weights = noise(20 * COLS, 9);
-        let (mut matrix, groups) = int4::round(&weights, COLS);
+        let (matrix, groups) = int4::round(&weights, COLS);
         // Inputs of one size: with few bits, large ones must not stand in the way of what makes up for them.
         let common = noise(200, 5);
         let inputs: Vec<f32> =
@@ -238,15 +265,15 @@ mod tests {
         let mut moments = Moments::new(COLS);
         moments.add(&inputs, None, None);
         // There is one group: its factor is a part of the scale, whose last four bits are nothing here.
-        let scaled = |matrix: &Matrix| {
+        let scaled = |(matrix, groups): (Matrix, Vec<u8>)| {
             let scale = |(&scale, &factor): (&i16, &u8)| ((i32::from(scale) * i32::from(factor)) >> 4) as i16;
             let scales = matrix.scales.iter().zip(&groups).map(scale).collect();
             Matrix { weights: matrix.weights.clone(), scales, exponent: matrix.exponent + 4 }
         };
-        let plain = error(&inputs, &weights, &scaled(&matrix));
-        moments.factors().round_int4(&weights, &mut matrix, &groups);
-        let compensated = error(&inputs, &weights, &scaled(&matrix));
-        assert!(matrix.weights.iter().all(|w| (-8..=7).contains(w)));
+        let plain = error(&inputs, &weights, &scaled((matrix, groups)));
+        let found = moments.factors().round_int4(&weights);
+        assert!(found.0.weights.iter().all(|w| (-8..=7).contains(w)));
+        let compensated = error(&inputs, &weights, &scaled(found));
         assert!(compensated < plain / 2.0, "{compensated}, {plain}");
     }
 

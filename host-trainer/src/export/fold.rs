@@ -29,12 +29,12 @@ impl<'m> Norms<'m> {
         if self.fold_gains && !head {
             return None;
         }
-        self.model.params().get(&super::tensor_name(norm))
+        self.model.params().get(&super::parts::tensor_name(norm))
     }
 
     /// What of a norm the matrices behind it take over: its shift, and its gain if that is folded.
     pub fn parts(&self, norm: TensorSpec) -> (Option<&'m [f32]>, Option<&'m [f32]>) {
-        let name = super::tensor_name(norm);
+        let name = super::parts::tensor_name(norm);
         let params = self.model.params();
         let folded = if self.gain(norm).is_none() { params.get(&name) } else { None };
         (params.get(&name.replace(".weight", ".bias")), folded)
@@ -51,13 +51,7 @@ impl<'m> Norms<'m> {
         let config = &self.model.config().config;
         let mut weights = Cow::Borrowed(weights);
         let mut bias = bias.map(<[f32]>::to_vec);
-        let norm = match spec.kind {
-            TensorKind::Wq | TensorKind::Wk | TensorKind::Wv => Some(TensorKind::AttentionNorm),
-            TensorKind::W1 | TensorKind::W3 => Some(TensorKind::MlpNorm),
-            TensorKind::Head => Some(TensorKind::FinalNorm),
-            _ => None,
-        };
-        if let Some(norm) = norm {
+        if let Some(norm) = norm_before(spec.kind) {
             let (shift, folded) = self.parts(config.spec(norm, spec.layer));
             if let Some(shift) = shift {
                 let bias = bias.get_or_insert_with(|| vec![0.0; spec.rows]);
@@ -72,10 +66,41 @@ impl<'m> Norms<'m> {
             }
         }
         if spec.kind == TensorKind::Wq {
-            let factor = (LOG2_E / libm::sqrt(config.head_dim() as f64)) as f32;
+            let factor = self.query_factor() as f32;
             weights.to_mut().iter_mut().for_each(|w| *w *= factor);
             bias.iter_mut().flatten().for_each(|b| *b *= factor);
         }
         (weights, bias)
+    }
+    /// What errors of the weights that [`apply`](Self::apply) gives are as errors of the model's own weights.
+    pub fn undo(&self, spec: TensorSpec, errors: &mut [f64]) {
+        let config = &self.model.config().config;
+        let folded = norm_before(spec.kind).and_then(|norm| self.parts(config.spec(norm, spec.layer)).1);
+        if let Some(gain) = folded {
+            for row in errors.chunks_mut(spec.cols) {
+                // Behind a gain of 0 nothing is read.
+                row.iter_mut()
+                    .zip(gain)
+                    .for_each(|(e, &g)| *e = if g == 0.0 { 0.0 } else { *e / f64::from(g) });
+            }
+        }
+        if spec.kind == TensorKind::Wq {
+            errors.iter_mut().for_each(|e| *e /= self.query_factor());
+        }
+    }
+
+    /// Queries are scaled to scores of base two.
+    fn query_factor(&self) -> f64 {
+        LOG2_E / libm::sqrt(self.model.config().config.head_dim() as f64)
+    }
+}
+
+/// The norm whose result a matrix reads.
+fn norm_before(kind: TensorKind) -> Option<TensorKind> {
+    match kind {
+        TensorKind::Wq | TensorKind::Wk | TensorKind::Wv => Some(TensorKind::AttentionNorm),
+        TensorKind::W1 | TensorKind::W3 => Some(TensorKind::MlpNorm),
+        TensorKind::Head => Some(TensorKind::FinalNorm),
+        _ => None,
     }
 }

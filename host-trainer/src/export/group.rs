@@ -169,8 +169,8 @@ fn exchange(units: &[Set], order: &mut [usize]) {
             if without[a].len_with(y) + without[b].len_with(x) < now {
                 order.swap(a, b);
                 for start in [a / GROUP * GROUP, b / GROUP * GROUP] {
-                    for place in start..(start + GROUP).min(order.len()) {
-                        without[place] = others(order, place);
+                    for (place, set) in without.iter_mut().enumerate().skip(start).take(GROUP) {
+                        *set = others(order, place);
                     }
                 }
             }

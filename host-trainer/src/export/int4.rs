@@ -10,9 +10,13 @@ pub use thumbformer::format::nibbles::{group, groups};
 pub enum Weights {
     /// Eight bits everywhere
     #[default]
+    #[value(name = "8")]
     Int8,
     /// Four bits in the blocks, eight in embedding and head
+    #[value(name = "4")]
     Int4,
+    /// Eight bits where they are worth the most, four where that is needed to keep a budget
+    Mixed,
 }
 
 impl Weights {
@@ -25,11 +29,32 @@ impl Weights {
 /// A largest factor, for the group with the largest weights.
 const LARGEST: u8 = 15;
 
-/// Rounds a row-major matrix; returns its factors, too, group after group and row after row.
-///
-/// A row's scale and its factors are those with the least squared error: for each scale near the one that just holds
-/// the row's largest weight, every factor of each group.
+/// Rounds a row-major matrix, every weight to the nearest number; returns its factors, too, group after group and row
+/// after row.
 pub fn round(values: &[f32], cols: usize) -> (Matrix, Vec<u8>) {
+    round_with(values, cols, &vec![1.0; cols], &mut |row, step, rounded| {
+        let weights = row.iter().zip(rounded).enumerate();
+        weights.fold(0.0, |error, (column, (&weight, rounded))| {
+            let (weight, step) = (f64::from(weight), step(column));
+            let found = nearest(weight, step);
+            *rounded = found as i8;
+            error + (found * step - weight).powi(2)
+        })
+    })
+}
+
+/// Rounds a row whose columns have these steps into integers of -8 to 7, and returns the error.
+pub type RoundRow<'a> = dyn FnMut(&[f32], &dyn Fn(usize) -> f64, &mut [i8]) -> f64 + 'a;
+
+/// Rounds a row-major matrix. For each scale of a row near the one that just holds its largest weight, a group gets the
+/// factor with the least squared error, each column's times its `importance`; then the scale is taken that `round_row`
+/// finds the least error for, and after that, factors that are one more or one less, as long as that error shrinks.
+pub fn round_with(
+    values: &[f32],
+    cols: usize,
+    importance: &[f64],
+    round_row: &mut RoundRow<'_>,
+) -> (Matrix, Vec<u8>) {
     // The largest weight would be 7.5 steps of its group.
     let steps: Vec<f64> =
         values.chunks(cols).map(|row| f64::from(peak(row)) / 7.5 / f64::from(LARGEST)).collect();
@@ -40,12 +65,19 @@ pub fn round(values: &[f32], cols: usize) -> (Matrix, Vec<u8>) {
     let mut matrix = Matrix { weights: Vec::new(), scales: Vec::new(), exponent: exponent as i8 };
     let mut factors = Vec::new();
     for (row, step) in values.chunks(cols).zip(steps) {
-        let candidates =
-            (0..=20).map(|i| libm::ceil(step / unit * (0.70 + 0.025 * f64::from(i))).clamp(1.0, 32767.0));
-        let rows = candidates.map(|scale| Row::round(row, scale as i16, unit));
-        let Some(best) = rows.min_by(|a, b| a.error.total_cmp(&b.error)) else {
-            continue;
-        };
+        let mut best = Row { scale: 1, factors: Vec::new(), weights: vec![0; cols], error: f64::INFINITY };
+        for i in 0..=20 {
+            let scale = libm::ceil(step / unit * (0.70 + 0.025 * f64::from(i))).clamp(1.0, 32767.0);
+            let factors = nearest_factors(row, scale * unit, importance);
+            best.improve(row, scale as i16, factors, unit, round_row);
+        }
+        while (0..best.factors.len()).any(|group| {
+            [-1, 1].into_iter().any(|by| {
+                let mut factors = best.factors.clone();
+                factors[group] = factors[group].saturating_add_signed(by).clamp(1, LARGEST);
+                factors != best.factors && best.improve(row, best.scale, factors, unit, round_row)
+            })
+        }) {}
         matrix.weights.extend(best.weights);
         matrix.scales.push(best.scale);
         factors.extend(best.factors);
@@ -58,35 +90,48 @@ struct Row {
     scale: i16,
     factors: Vec<u8>,
     weights: Vec<i8>,
-    /// The sum of the squares of what was rounded away.
     error: f64,
 }
 
 impl Row {
-    fn round(row: &[f32], scale: i16, unit: f64) -> Self {
-        let mut rounded =
-            Self { scale, factors: Vec::new(), weights: Vec::with_capacity(row.len()), error: 0.0 };
-        for index in 0..groups(row.len()) {
-            let columns = (0..row.len()).filter(|&column| group(row.len(), column) == index);
-            let weights: Vec<f64> = columns.map(|column| f64::from(row[column])).collect();
-            let step = |factor: u8| f64::from(factor) * f64::from(scale) * unit;
-            let errors = (1..=LARGEST).map(|factor| (error(&weights, step(factor)), factor));
-            let (error, factor) = errors.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, 1));
-            rounded.error += error;
-            rounded.factors.push(factor);
-            rounded.weights.extend(weights.iter().map(|&w| nearest(w, step(factor)) as i8));
+    /// Rounds the row by other steps, and keeps that if its error is less.
+    fn improve(
+        &mut self,
+        row: &[f32],
+        scale: i16,
+        factors: Vec<u8>,
+        unit: f64,
+        round_row: &mut RoundRow<'_>,
+    ) -> bool {
+        let mut weights = vec![0; row.len()];
+        let step = |column| f64::from(factors[group(row.len(), column)]) * f64::from(scale) * unit;
+        let error = round_row(row, &step, &mut weights);
+        let better = error < self.error || self.factors.is_empty();
+        if better {
+            *self = Self { scale, factors, weights, error };
         }
-        rounded
+        better
     }
+}
+
+/// The factor of each group with the least squared error, weights rounded to the nearest.
+fn nearest_factors(row: &[f32], scale: f64, importance: &[f64]) -> Vec<u8> {
+    let factor = |index| {
+        let columns = (0..row.len()).filter(|&column| group(row.len(), column) == index);
+        let weights: Vec<(f64, f64)> = columns.map(|c| (f64::from(row[c]), importance[c])).collect();
+        let error = |factor: u8| {
+            let step = f64::from(factor) * scale;
+            weights.iter().map(|&(w, i)| i * (nearest(w, step) * step - w).powi(2)).sum::<f64>()
+        };
+        let errors = (1..=LARGEST).map(|factor| (error(factor), factor));
+        errors.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(1, |(_, factor)| factor)
+    };
+    (0..groups(row.len())).map(factor).collect()
 }
 
 /// A weight in steps, an integer of -8 to 7.
 pub fn nearest(weight: f64, step: f64) -> f64 {
     libm::round(weight / step).clamp(-8.0, 7.0)
-}
-
-fn error(weights: &[f64], step: f64) -> f64 {
-    weights.iter().map(|&w| (nearest(w, step) * step - w).powi(2)).sum()
 }
 
 #[cfg(test)]

@@ -1,29 +1,44 @@
-//! A trained model to a `.thumb` file: equalise, calibrate, round, choose widths, emit.
+//! A trained model to a `.thumb` file: equalise, calibrate, round, choose bits and widths, emit, check.
 //!
 //! Mathematics at export comes from `libm` and from plain arithmetic, never from the platform's library, so
 //! that one checkpoint gives the same bytes on every host.
 
 mod auto;
+mod budget;
 mod calibrate;
 mod compensate;
+mod draft;
 mod equalize;
 mod fold;
 mod group;
 pub(crate) mod int4;
+mod limit;
+mod measure;
+mod parts;
 pub(crate) mod quantize;
+mod sensitivity;
+mod source;
 mod target;
 
 pub use auto::{Group, Widths};
+pub use budget::Bits;
 pub use calibrate::Peaks;
 pub use group::Zeros;
 pub use int4::Weights;
+pub use sensitivity::{Row, Sensitivity};
 pub use target::Target;
 
 use crate::model::Model;
-use anyhow::{Context, Result, ensure};
-use quantize::{Matrix, gains, rope_table, rounded_bias};
+use anyhow::{Result, anyhow, ensure};
+use compensate::Inputs;
+use draft::{Draft, InputOf};
+use measure::Measure;
+use parts::Part;
+use sensitivity::{Cost, is_rounded};
+use source::Source;
 use std::borrow::Cow;
-use thumbformer::format::{Dtype, Emitter, InputWidth, Layout, TensorKind, TensorPlan, TensorSpec};
+use std::cell::LazyCell;
+use thumbformer::format::{InputWidth, TensorKind, TensorSpec};
 
 /// The widths of the vectors that matrices read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +56,12 @@ pub struct Options {
     pub input: Input,
     /// The types of the matrices' weights.
     pub weights: Weights,
+    /// Bytes that the file may take; [`Weights::Mixed`] chooses by it.
+    pub flash_budget: Option<usize>,
+    /// How far, in nats per token, the loss may be above that in f32; otherwise there is no file.
+    pub max_loss_increase: Option<f64>,
+    /// Whether to measure what the rounding of each tensor costs.
+    pub sensitivity: bool,
     /// The core that matrices are packed for.
     pub target: Target,
     /// Whether norms' gains go into the matrices that read them, where that is exact.
@@ -60,6 +81,9 @@ impl Default for Options {
         Self {
             input: Input::Auto,
             weights: Weights::Int8,
+            flash_budget: None,
+            max_loss_increase: None,
+            sensitivity: false,
             target: Target::Any,
             fold_gains: false,
             equalize: true,
@@ -81,6 +105,10 @@ pub struct Exported {
     pub widths: Option<Widths>,
     /// What was measured when the hidden units were ordered, where the activation leaves zeros.
     pub zeros: Option<Zeros>,
+    /// What was measured and chosen, where bits of weights were to be chosen.
+    pub bits: Option<Bits>,
+    /// What the rounding of each tensor costs, where it was asked for.
+    pub sensitivity: Option<Sensitivity>,
 }
 
 /// Rounds `model` to a model file. `calibration` is a text of tokens that the model might meet: it decides
@@ -93,17 +121,6 @@ pub fn export(
     calibration: &[u16],
     options: &Options,
 ) -> Result<Exported> {
-    let mut model = model.clone();
-    let calibration = match calibration {
-        [] => Cow::Owned(calibrate::write_text(&model)?),
-        text => Cow::Borrowed(text),
-    };
-    // What keys gain, four bits of queries' weights lose many times over.
-    if options.equalize && options.weights == Weights::Int8 {
-        equalize::equalize(&mut model, calibrate::excerpt(&calibration))?;
-    }
-    let peaks = calibrate::observe(&model, &calibration)?;
-    let frac = peaks.fraction_bits(options.headroom);
     let mut config = model.config().config;
     if let Some(seq_len) = options.seq_len {
         ensure!(
@@ -113,187 +130,150 @@ pub fn export(
         );
         config.seq_len = seq_len;
     }
-
-    let specs = || config.tensors();
-    let rounded = |model: &Model, norms: &fold::Norms<'_>, matrix: &RoundMatrix<'_>| -> Result<Vec<Part>> {
-        specs().map(|spec| round(model, norms, spec, frac, matrix)).collect()
+    ensure!(
+        options.weights != Weights::Mixed || options.flash_budget.is_some(),
+        "mixed bits: found no flash budget to choose by, wanted one"
+    );
+    // As much again as is read for rounding is held out, to check the result on.
+    let wanted = calibrate::wanted(&config);
+    let calibration = match &calibration[..calibration.len().min(2 * wanted)] {
+        [] => Cow::Owned(calibrate::write_text(model)?),
+        text => Cow::Borrowed(text),
     };
-    let metadata = lines(metadata)?;
-    let epsilon = quantize::mantissa_and_exponent(model.config().norm_eps);
-    let file = |parts: &[Part], input: &dyn Fn(TensorKind) -> InputWidth, target: Target| {
-        let plan = |(spec, part): (TensorSpec, &Part)| {
-            part.plan(input(spec.kind), target.layout(&config, spec.kind))
-        };
-        let plans: Vec<TensorPlan> = specs().zip(parts).map(plan).collect();
-        let (tokenizer_len, metadata_len) = (tokenizer.len(), metadata.len());
-        let mut file = vec![0; Emitter::file_len(&config, &plans, tokenizer_len, metadata_len)];
-        let mut emitter = Emitter::new(&mut file, config, frac, epsilon, &plans, tokenizer_len, metadata_len)
-            .context("the model does not fit the format")?;
-        emitter.tokenizer().copy_from_slice(tokenizer);
-        emitter.metadata().copy_from_slice(metadata.as_bytes());
-        emit(emitter, parts)?;
-        thumbformer::Model::from_bytes(&file).context("no runtime would take the model")?;
-        Ok(file)
-    };
-
-    let are_int4 = |spec: TensorSpec| options.weights.are_int4(spec.kind);
-    let norms = fold::Norms::new(&model, options.fold_gains);
-    let nearest = rounded(&model, &norms, &|spec, weights| match are_int4(spec) {
-        false => (Matrix::round(weights, spec.cols), None),
-        true => with_factors(int4::round(weights, spec.cols)),
-    })?;
-    // A model that no file can hold is refused before any progress is told.
-    let nearest = file(&nearest, &|_| InputWidth::A16, Target::Any)?;
-    (options.progress)("reading or writing a text to round by");
-    let text = calibrate::lengthen(&calibration, &nearest)?;
-    let mut zeros = None;
+    let (mut grouped, mut zeros) = (Cow::Borrowed(model), None);
     if config.activation.is_sparse() {
         (options.progress)("ordering the hidden units");
-        zeros = Some(group::group(&mut model, &text)?);
+        zeros = Some(group::group(grouped.to_mut(), &calibration)?);
     }
-    let norms = fold::Norms::new(&model, options.fold_gains);
-    (options.progress)(&format!("rounding by the inputs of {} tokens", text.len()));
-    let inputs = compensate::Inputs::observe(&model, &norms, &text)?;
-    let parts = rounded(&model, &norms, &|spec, weights| match are_int4(spec) {
-        false => (inputs.round(&model, spec, weights), None),
-        true => with_factors(inputs.round_int4(&model, spec, weights)),
-    })?;
+    let model = &*grouped;
+    // What keys gain, four bits of queries' weights lose many times over.
+    let equalize = options.equalize && options.weights != Weights::Int4;
+    let source = Source::new(model, equalize.then(|| calibrate::excerpt(&calibration)), options.fold_gains)?;
+    let peaks = source.peaks(&calibration)?;
+    let draft = Draft {
+        config,
+        frac: peaks.fraction_bits(options.headroom),
+        epsilon: quantize::mantissa_and_exponent(model.config().norm_eps),
+        tokenizer,
+        metadata: lines(metadata)?,
+    };
 
-    let (file, widths) = match options.input {
-        Input::All(width) => (file(&parts, &|_| width, options.target)?, None),
+    let specs: Vec<TensorSpec> = config.tensors().collect();
+    let rounded = |bits: &dyn Fn(TensorSpec) -> u8, inputs: Option<&Inputs>| -> Result<Vec<Part>> {
+        specs.iter().map(|&spec| source.round(spec, bits(spec), draft.frac, inputs)).collect()
+    };
+    let plain_bits = |spec: TensorSpec| if options.weights.are_int4(spec.kind) { 4 } else { 8 };
+    let wide: &InputOf<'_> = &|_| InputWidth::A16;
+    let rows = |parts: &[&Part], input: &InputOf<'_>, costs: &[Cost]| -> Vec<Row> {
+        let tensors = specs.iter().zip(parts).zip(costs);
+        let tensors = tensors.filter(|((spec, _), _)| is_rounded(&config, **spec));
+        tensors
+            .map(|((&spec, part), &cost)| {
+                let tied = spec.kind == TensorKind::Embedding && config.tied;
+                let reads = input(if tied { TensorKind::Head } else { spec.kind });
+                Row::new(&config, spec, part, reads, options.target, cost)
+            })
+            .collect()
+    };
+    // A model that no file can hold, or none within its budget, is refused before any progress is told.
+    let nearest = rounded(&plain_bits, None)?;
+    let nearest = draft.file(&nearest.iter().collect::<Vec<_>>(), wide, Target::Any)?;
+    if let Some(budget) = options.flash_budget {
+        let mixed = options.weights == Weights::Mixed;
+        let least = rounded(&|spec| if mixed { 4 } else { plain_bits(spec) }, None)?;
+        let least: Vec<&Part> = least.iter().collect();
+        let bytes = draft.len(&least, options.target);
+        if bytes > budget {
+            let rows = rows(&least, wide, &vec![Cost::default(); specs.len()]);
+            return Err(limit::too_large(bytes, budget, rows, mixed));
+        }
+    }
+    (options.progress)("reading or writing a text to round by");
+    let text = calibrate::lengthen(&calibration, &nearest)?;
+    (options.progress)(&format!("rounding by the inputs of {} tokens", text.len()));
+    let inputs = source.inputs(&text)?;
+    let plain = rounded(&plain_bits, Some(&inputs))?;
+
+    // Every tensor alone takes a pass over the text, so that a part of it must do.
+    let chunk = config.seq_len.min(calibrate::CHUNK);
+    let probe = || Measure::new(model, &text[..text.len().min((2048 / chunk).max(1) * chunk + 1)], chunk);
+    let measure = LazyCell::new(|| Measure::new(model, &text, chunk));
+    let measure = || measure.as_ref().map_err(|error| anyhow!("{error:#}"));
+    let (fours, mut bits) = match options.weights {
+        Weights::Mixed => (rounded(&|_| 4, Some(&inputs))?, None),
+        Weights::Int8 | Weights::Int4 => (Vec::new(), None),
+    };
+    let mut parts: Vec<&Part> = plain.iter().collect();
+    if let (Weights::Mixed, Some(budget)) = (options.weights, options.flash_budget) {
+        (options.progress)("choosing the bits of the weights");
+        let probe = probe()?;
+        let cost = |(i, &spec)| -> Result<(Cost, Cost)> {
+            let cost = |part| source.cost(&probe, &inputs, spec, part);
+            Ok((cost(&plain[i])?, cost(&fours[i])?))
+        };
+        let costs = specs.iter().enumerate().map(cost).collect::<Result<Vec<_>>>()?;
+        let mixture = |int4: &[bool]| -> Vec<&Part> {
+            let pairs = plain.iter().zip(&fours).zip(int4);
+            pairs.map(|((eight, four), &int4)| if int4 { four } else { eight }).collect()
+        };
+        let found = budget::choose(
+            &config,
+            budget,
+            &costs,
+            &|int4| draft.len(&mixture(int4), options.target),
+            &|int4| Ok(measure()?.file(&draft.file(&mixture(int4), wide, Target::Any)?)?.kl),
+        )?;
+        parts = mixture(&found.int4);
+        bits = Some(found);
+    }
+
+    let widths = match options.input {
+        Input::All(_) => None,
         Input::Auto => {
             (options.progress)("choosing the widths of the inputs");
-            let candidate = |wide: &[Group]| file(&parts, &|kind| auto::width(wide, kind), Target::Any);
-            let widths = auto::choose(&model, &text, config.seq_len, &candidate)?;
-            (file(&parts, &|kind| auto::width(&widths.wide, kind), options.target)?, Some(widths))
+            let candidate = |wide: &[Group]| draft.file(&parts, &|kind| auto::width(wide, kind), Target::Any);
+            Some(auto::choose(&config, measure()?, &candidate)?)
         }
     };
-    Ok(Exported { file, peaks, widths, zeros })
-}
+    let input = |kind| match (&widths, options.input) {
+        (Some(widths), _) => auto::width(&widths.wide, kind),
+        (None, Input::All(width)) => width,
+        (None, Input::Auto) => InputWidth::A16,
+    };
+    let file = draft.file(&parts, &input, options.target)?;
 
-/// Writes the tensors of a file.
-fn emit(mut emitter: Emitter<'_>, parts: &[Part]) -> Result<()> {
-    for (index, part) in parts.iter().enumerate() {
-        match part {
-            Part::Folded => {}
-            Part::Values { values, .. } => write(emitter.data(index)?, values, |v| v.to_le_bytes()),
-            Part::Matrix { matrix, factors, bias } => {
-                // A tied head has the data of the embedding, which are written already.
-                emitter.weights(index, &matrix.weights)?;
-                if let Some(factors) = factors {
-                    emitter.factors(index, factors)?;
-                }
-                write(emitter.scales(index)?, &matrix.scales, |v| v.to_le_bytes());
-                write(emitter.bias(index)?, bias.as_deref().unwrap_or_default(), |v| v.to_le_bytes());
+    let sensitivity = || -> Result<Sensitivity> {
+        (options.progress)("measuring what the rounding of each tensor costs");
+        let probe = probe()?;
+        let costs = specs.iter().zip(&parts).map(|(&spec, part)| source.cost(&probe, &inputs, spec, part));
+        let costs = costs.collect::<Result<Vec<_>>>()?;
+        Ok(Sensitivity { tokens: probe.tokens(), tensors: rows(&parts, &input, &costs) })
+    };
+    if let Some(limit) = options.max_loss_increase {
+        // Rows are the fastest layout here, and every layout gives the same integers.
+        let rows = draft.file(&parts, &input, Target::Any)?;
+        let found = match calibration.get(wanted..).filter(|held_out| held_out.len() > chunk) {
+            Some(held_out) => {
+                let measure = Measure::new(model, held_out, chunk)?;
+                let increase = measure.file(&rows)?.loss - measure.loss;
+                limit::Increase { nats: increase, text: format!("{} held-out tokens", measure.tokens()) }
             }
-        }
-    }
-    emitter.finish();
-    Ok(())
-}
-
-/// A tensor, rounded.
-enum Part {
-    Folded,
-    Values {
-        values: Vec<i16>,
-        exponent: i8,
-    },
-    /// int4 where there are factors of groups, else int8.
-    Matrix {
-        matrix: Matrix,
-        factors: Option<Vec<u8>>,
-        bias: Option<Vec<i32>>,
-    },
-}
-
-impl Part {
-    /// `layout` is that of int8.
-    fn plan(&self, input: InputWidth, layout: Layout) -> TensorPlan {
-        let (dtype, exponent, bias) = match self {
-            Self::Folded => (Dtype::Folded, 0, false),
-            Self::Values { exponent, .. } => (Dtype::I16, *exponent, false),
-            Self::Matrix { matrix, factors, bias } => {
-                let dtype = if factors.is_some() { Dtype::I4 } else { Dtype::I8 };
-                (dtype, matrix.exponent, bias.is_some())
+            // On text that f32 would write, the divergence is what the loss can be expected to grow by.
+            None => {
+                let (nats, tokens) = (measure()?.file(&rows)?.kl, measure()?.tokens());
+                limit::Increase {
+                    nats,
+                    text: format!("{tokens} tokens of the model's own, as the divergence"),
+                }
             }
         };
-        let layout = if dtype == Dtype::I4 { Layout::Nibbles } else { layout };
-        TensorPlan { dtype, layout, input, exponent, bias }
+        (options.progress)(&found.to_string());
+        if found.nats > limit {
+            return Err(limit::too_lossy(&found, limit, &sensitivity()?));
+        }
     }
-}
-
-/// A tensor's weights to integers, with the factors of groups where these are int4.
-type RoundMatrix<'a> = dyn Fn(TensorSpec, &[f32]) -> (Matrix, Option<Vec<u8>>) + 'a;
-
-fn with_factors((matrix, factors): (Matrix, Vec<u8>)) -> (Matrix, Option<Vec<u8>>) {
-    (matrix, Some(factors))
-}
-
-fn round(
-    model: &Model,
-    norms: &fold::Norms<'_>,
-    spec: TensorSpec,
-    frac: u8,
-    matrix: &RoundMatrix<'_>,
-) -> Result<Part> {
-    let name = tensor_name(spec);
-    let tensor =
-        |name: &str| model.params().get(name).with_context(|| format!("the model has no tensor {name}"));
-    Ok(match spec.kind {
-        TensorKind::RopeTable => {
-            let (values, exponent) = rope_table(spec.rows, spec.cols, model.config().rope_theta);
-            Part::Values { values, exponent }
-        }
-        kind if kind.is_norm() => match norms.gain(spec) {
-            None => Part::Folded,
-            Some(gain) => {
-                let (values, exponent) = gains(gain);
-                Part::Values { values, exponent }
-            }
-        },
-        TensorKind::Embedding | TensorKind::PositionEmbedding => {
-            let values = &tensor(&name)?[..spec.rows * spec.cols];
-            let (matrix, factors) = matrix(spec, values);
-            Part::Matrix { matrix, factors, bias: None }
-        }
-        _ => {
-            let config = &model.config().config;
-            let tied = spec.kind == TensorKind::Head && config.tied;
-            let name = if tied { tensor_name(config.spec(TensorKind::Embedding, 0)) } else { name };
-            let bias = model.params().get(&name.replace(".weight", ".bias"));
-            let (values, bias) = norms.apply(spec, tensor(&name)?, bias);
-            let (matrix, factors) = matrix(spec, &values);
-            Part::Matrix { matrix, factors, bias: bias.map(|bias| rounded_bias(&bias, frac)) }
-        }
-    })
-}
-
-/// The name of a tensor in a checkpoint.
-fn tensor_name(spec: TensorSpec) -> String {
-    let place = match spec.kind {
-        TensorKind::Embedding => return "tok_embeddings.weight".into(),
-        TensorKind::PositionEmbedding => return "pos_embeddings.weight".into(),
-        TensorKind::FinalNorm => return "norm.weight".into(),
-        TensorKind::Head => return "output.weight".into(),
-        TensorKind::RopeTable => return "the rotary table".into(),
-        TensorKind::AttentionNorm => "attention_norm",
-        TensorKind::Wq => "attention.wq",
-        TensorKind::Wk => "attention.wk",
-        TensorKind::Wv => "attention.wv",
-        TensorKind::Wo => "attention.wo",
-        TensorKind::MlpNorm => "ffn_norm",
-        TensorKind::W1 => "feed_forward.w1",
-        TensorKind::W2 => "feed_forward.w2",
-        TensorKind::W3 => "feed_forward.w3",
-    };
-    format!("layers.{}.{place}.weight", spec.layer)
-}
-
-fn write<T: Copy, const N: usize>(out: &mut [u8], values: &[T], bytes: impl Fn(T) -> [u8; N]) {
-    for (out, &value) in out.chunks_exact_mut(N).zip(values) {
-        out.copy_from_slice(&bytes(value));
-    }
+    let sensitivity = options.sensitivity.then(sensitivity).transpose()?;
+    Ok(Exported { file, peaks, widths, zeros, bits, sensitivity })
 }
 
 fn lines(metadata: &[(&str, &str)]) -> Result<String> {

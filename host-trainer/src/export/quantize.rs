@@ -1,6 +1,7 @@
 //! Real numbers to the integers of the format: the one place where weights are rounded.
 
 /// A matrix in the integers of the format.
+#[derive(Debug)]
 pub struct Matrix {
     /// int8, row after row.
     pub weights: Vec<i8>,

@@ -68,6 +68,7 @@ fn wait(child: &mut Child, listener: &Interruptible) -> Result<ExitStatus> {
 #[derive(Deserialize)]
 struct Report {
     interrupted: bool,
+    stopped_early: bool,
     steps: u64,
     train_loss: f64,
     valid_loss: Option<f64>,
@@ -80,9 +81,11 @@ impl From<Report> for Outcome {
     fn from(r: Report) -> Self {
         Self {
             interrupted: r.interrupted,
+            stopped_early: r.stopped_early,
             steps: r.steps,
             train_loss: r.train_loss,
             valid_loss: r.valid_loss,
+            average_loss: None,
             best_loss: r.best_loss.unwrap_or(f64::INFINITY),
             seconds: r.seconds,
             tokens_per_second: r.tokens_per_second,

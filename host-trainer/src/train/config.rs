@@ -2,11 +2,14 @@
 
 use crate::corpus::{Documents, Split};
 use crate::model::ModelConfig;
+use crate::optimizer::{Finetune, Method};
+use crate::schedule::Decay;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The configuration of a run, in TOML a `[model]`, a `[training]` and a `[data]` section. Each has a default.
+/// The configuration of a run, in TOML a `[model]`, a `[training]`, a `[finetune]` and a `[data]` section. Each has a
+/// default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
@@ -14,6 +17,9 @@ pub struct TrainConfig {
     pub model: ModelConfig,
     /// How to train it. Every field has a default.
     pub training: TrainingConfig,
+    /// What of the model learns, and how fast: everything, equally, unless this says otherwise.
+    #[serde(skip_serializing_if = "Finetune::is_default")]
+    pub finetune: Finetune,
     /// What it learns from. Every field has a default.
     pub data: DataConfig,
 }
@@ -25,6 +31,12 @@ pub struct DataConfig {
     /// The text's files and folders, a list or one alone; without any, The Rust Programming Language.
     #[serde(with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub corpus: Vec<PathBuf>,
+    /// A file of prompts and answers, in the place of a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<PathBuf>,
+    /// Tokens of a row; runs on pairs note it. Sequences of a text are `seq_len` long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row_len: Option<usize>,
     /// Where a file is cut into documents.
     pub split_documents: Documents,
     /// Whether documents that say the same as one before them are left out.
@@ -49,6 +61,8 @@ impl Default for DataConfig {
     fn default() -> Self {
         Self {
             corpus: Vec::new(),
+            pairs: None,
+            row_len: None,
             split_documents: Documents::default(),
             deduplicate: false,
             held_out: 0.05,
@@ -66,7 +80,7 @@ impl DataConfig {
         let settings = |data: &Self| -> Result<toml::Table> {
             let mut table = toml::Table::try_from(data)?;
             // Texts are compared by their checksum, wherever they are now.
-            ["corpus", "licence", "crc32"].iter().for_each(|key| drop(table.remove(*key)));
+            ["corpus", "pairs", "licence", "crc32"].iter().for_each(|key| drop(table.remove(*key)));
             Ok(table)
         };
         let wanted = settings(run)?;
@@ -115,20 +129,37 @@ pub struct TrainingConfig {
     /// Length of the run in minutes, interruptions not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minutes: Option<f64>,
-    /// Sequences per step.
+    /// Sequences per batch.
     pub batch: usize,
+    /// Batches per step; their gradients are added up. Our own engine takes one sequence at a time, so this is one number
+    /// with `batch` to it; PyTorch's memory grows with `batch` alone.
+    pub accumulate: usize,
+    /// Who takes the steps.
+    pub optimizer: Method,
     /// Highest learning rate.
     pub learning_rate: f32,
+    /// How the learning rate falls.
+    pub schedule: Decay,
     /// Learning rate at the end, as a fraction of the highest.
     pub final_rate: f32,
     /// Fraction of the run during which the learning rate rises.
     pub warmup: f32,
-    /// Decay of matrices.
+    /// Fraction of the run during which the rate of `schedule = "wsd"` falls.
+    pub cooldown: f32,
+    /// AdamW's decay rate of the gradient's mean.
+    pub beta1: f32,
+    /// AdamW's decay rate of its mean square.
+    pub beta2: f32,
+    /// Muon's momentum.
+    pub momentum: f32,
+    /// Decay of matrices, but not of learned positions.
     pub weight_decay: f32,
     /// Largest norm of a gradient; longer ones are scaled down.
     pub clip: f32,
     /// Fraction of values that dropout takes.
     pub dropout: f32,
+    /// What an exponential moving average of the parameters keeps at each step, such as 0.999; 0: there is none.
+    pub ema: f32,
     /// Seed of everything random.
     pub seed: u64,
     /// Threads; zero takes one for each core. Results do not depend on it.
@@ -137,6 +168,9 @@ pub struct TrainingConfig {
     pub eval_interval: u64,
     /// Most tokens that an evaluation during the run takes; the last one takes all.
     pub eval_tokens: usize,
+    /// Evaluations without a new lowest loss after which the run ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
     /// Seconds between two checkpoints.
     pub checkpoint_seconds: f64,
 }
@@ -147,16 +181,25 @@ impl Default for TrainingConfig {
             steps: None,
             minutes: None,
             batch: 8,
+            accumulate: 1,
+            optimizer: Method::AdamW,
             learning_rate: 4e-3,
+            schedule: Decay::Cosine,
             final_rate: 0.05,
             warmup: 0.05,
+            cooldown: 0.2,
+            beta1: 0.9,
+            beta2: 0.95,
+            momentum: 0.95,
             weight_decay: 0.1,
             clip: 1.0,
             dropout: 0.0,
+            ema: 0.0,
             seed: 42,
             threads: 0,
             eval_interval: 250,
             eval_tokens: 16_384,
+            patience: None,
             checkpoint_seconds: 60.0,
         }
     }
@@ -198,26 +241,62 @@ impl TrainConfig {
         self.model.validate()?;
         let t = &self.training;
         self.budget()?;
-        ensure!(t.batch > 0, "batch: found 0, wanted at least 1");
-        ensure!(t.eval_interval > 0, "eval_interval: found 0, wanted at least 1");
+        let counts = [
+            ("batch", t.batch),
+            ("accumulate", t.accumulate),
+            ("eval_interval", t.eval_interval as usize),
+            ("patience", t.patience.map_or(1, |patience| patience as usize)),
+            ("row_len", self.data.row_len.unwrap_or(1)),
+        ];
+        for (name, found) in counts {
+            ensure!(found > 0, "{name}: found 0, wanted at least 1");
+        }
+        let (found, wanted) = (self.sequence(), self.model.config.seq_len);
+        ensure!(found <= wanted, "row_len: found {found}, wanted at most {wanted} (seq_len)");
         for (name, found) in [("learning_rate", t.learning_rate), ("clip", t.clip)] {
             let usable = found > 0.0 && found.is_finite();
             ensure!(usable, "{name}: found {found}, wanted a positive number");
         }
-        for (name, found) in
-            [("final_rate", t.final_rate), ("warmup", t.warmup), ("weight_decay", t.weight_decay)]
-        {
+        for (name, found) in [
+            ("final_rate", t.final_rate),
+            ("warmup", t.warmup),
+            ("cooldown", t.cooldown),
+            ("weight_decay", t.weight_decay),
+        ] {
             let usable = (0.0..=1.0).contains(&found);
             ensure!(usable, "{name}: found {found}, wanted 0 to 1");
         }
-        let usable = (0.0..1.0).contains(&t.dropout);
-        ensure!(usable, "dropout: found {}, wanted 0 to less than 1", t.dropout);
+        for (name, found) in [
+            ("dropout", t.dropout),
+            ("ema", t.ema),
+            ("beta1", t.beta1),
+            ("beta2", t.beta2),
+            ("momentum", t.momentum),
+        ] {
+            ensure!((0.0..1.0).contains(&found), "{name}: found {found}, wanted 0 to less than 1");
+        }
+        let rest = 1.0 - t.warmup;
+        ensure!(
+            t.schedule != Decay::Wsd || t.cooldown <= rest,
+            "cooldown: found {}, wanted at most the {rest} that the warm-up leaves",
+            t.cooldown
+        );
+        self.finetune.validate(t.optimizer).context("finetune")?;
+        ensure!(
+            self.data.corpus.is_empty() || self.data.pairs.is_none(),
+            "data: found corpus and pairs, wanted one of them"
+        );
         let usable = t.checkpoint_seconds >= 0.0;
         ensure!(usable, "checkpoint_seconds: found {}, wanted 0 or more", t.checkpoint_seconds);
         let held_out = self.data.held_out;
         let usable = held_out > 0.0 && held_out < 1.0;
         ensure!(usable, "held_out: found {held_out}, wanted more than 0 and less than 1");
         Ok(())
+    }
+
+    /// Tokens of a sequence.
+    pub fn sequence(&self) -> usize {
+        self.data.row_len.unwrap_or(self.model.config.seq_len)
     }
 
     /// The length of the run.
@@ -267,9 +346,19 @@ mod tests {
             ("steps = 1\ndropout = 1.0", "dropout: found 1, wanted 0 to less than 1"),
             ("steps = 1\nlearning_rate = nan", "learning_rate: found NaN"),
             ("steps = 1\nwarmup = 1.5", "warmup: found 1.5, wanted 0 to 1"),
+            ("steps = 1\nema = 1.0", "ema: found 1, wanted 0 to less than 1"),
+            ("steps = 1\naccumulate = 0", "accumulate: found 0, wanted at least 1"),
+            ("steps = 1\npatience = 0", "patience: found 0, wanted at least 1"),
+            (
+                "steps = 1\nschedule = \"wsd\"\ncooldown = 0.99",
+                "cooldown: found 0.99, wanted at most the 0.95",
+            ),
+            ("steps = 1\n[data]\nrow_len = 9", "row_len: found 9, wanted at most 4 (seq_len)"),
+            ("steps = 1\n[data]\ncorpus = \"a\"\npairs = \"b\"", "data: found corpus and pairs"),
+            ("steps = 1\n[finetune]\nlayer_decay = 0.0", "layer_decay: found 0, wanted more than 0"),
         ];
         for (training, message) in cases {
-            let error = parse(training).validate().unwrap_err().to_string();
+            let error = format!("{:#}", parse(training).validate().unwrap_err());
             assert!(error.contains(message), "{error}");
         }
     }

@@ -1,7 +1,9 @@
-//! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `state.safetensors`, `valid.u16`, and in
-//! `tokens` what the run reads.
+//! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `best.safetensors`, `state.safetensors`,
+//! `valid.u16`; `ema.safetensors`, if the weights are averaged; in `tokens` the streams that the run reads; and `train.u16`,
+//! `train.targets.u16` and `valid.targets.u16`, if these are rows whose targets are not the next tokens.
 
 use super::config::TrainConfig;
+use super::samples::Samples;
 use crate::checkpoint::{self, Info, State, check_output, write_atomically};
 use crate::model::Model;
 use anyhow::{Context, Result, bail, ensure};
@@ -80,19 +82,66 @@ impl RunFolder {
         writeln!(self.metrics, "{line}").with_context(|| format!("{}", self.path.join(METRICS).display()))
     }
 
-    /// Writes the state, then the model.
-    pub fn save(&self, state: &State, model: &Model, info: &Info, tokenizer: Option<&[u8]>) -> Result<()> {
+    /// Writes the state, then the model and the average, if there is one.
+    pub fn save(
+        &self,
+        state: &State,
+        model: &Model,
+        average: Option<&Model>,
+        info: &Info,
+        tokenizer: Option<&[u8]>,
+    ) -> Result<()> {
         state.save(&self.path.join(STATE))?;
-        // `stored::Stored` and the torch engine take this end off again.
-        let provenance = format!("{}, {} steps, seed {}", info.provenance, state.step, state.seed);
-        let info = Info { provenance, ..info.clone() };
-        checkpoint::save(&self.path.join(MODEL), model, &info, tokenizer)
+        self.save_model(MODEL, model, state.step, state.seed, info, tokenizer)?;
+        average
+            .map_or(Ok(()), |model| self.save_model(AVERAGE, model, state.step, state.seed, info, tokenizer))
     }
 
-    /// Writes the held-out tokens, for other programs: without a header.
-    pub fn save_held_out(&self, tokens: &[u16]) -> Result<()> {
+    /// Writes the model with the lowest validation loss.
+    pub fn save_best(
+        &self,
+        model: &Model,
+        step: u64,
+        seed: u64,
+        info: &Info,
+        tokenizer: Option<&[u8]>,
+    ) -> Result<()> {
+        self.save_model(BEST, model, step, seed, info, tokenizer)
+    }
+
+    fn save_model(
+        &self,
+        name: &str,
+        model: &Model,
+        step: u64,
+        seed: u64,
+        info: &Info,
+        tokenizer: Option<&[u8]>,
+    ) -> Result<()> {
+        // `stored::Stored` and the torch engine take this end off again.
+        let provenance = format!("{}, {step} steps, seed {seed}", info.provenance);
+        let info = Info { provenance, ..info.clone() };
+        checkpoint::save(&self.path.join(name), model, &info, tokenizer)
+    }
+
+    /// Writes the held-out samples, for other programs, too: without a header.
+    pub fn save_held_out(&self, samples: Samples<'_>) -> Result<()> {
+        self.save_samples(VALID, VALID_TARGETS, samples)
+    }
+
+    /// Writes the rows to learn from. A text's stream of tokens is in [`TOKENS`] already.
+    pub fn save_rows(&self, samples: Samples<'_>) -> Result<()> {
+        samples.targets().map_or(Ok(()), |_| self.save_samples(TRAIN, TRAIN_TARGETS, samples))
+    }
+
+    fn save_samples(&self, tokens: &str, targets: &str, samples: Samples<'_>) -> Result<()> {
+        self.save_tokens(tokens, samples.tokens())?;
+        samples.targets().map_or(Ok(()), |values| self.save_tokens(targets, values))
+    }
+
+    fn save_tokens(&self, name: &str, tokens: &[u16]) -> Result<()> {
         let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
-        write_atomically(&self.path.join(VALID), &[&bytes])
+        write_atomically(&self.path.join(name), &[&bytes])
     }
 }
 
@@ -100,10 +149,19 @@ const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 /// The newest checkpoint.
 pub(super) const MODEL: &str = "model.safetensors";
+/// The checkpoint with the lowest validation loss.
+const BEST: &str = "best.safetensors";
+/// The average of the weights at the newest checkpoint.
+const AVERAGE: &str = "ema.safetensors";
 const STATE: &str = "state.safetensors";
 /// The held-out tokens.
-const VALID: &str = "valid.u16";
-/// The folder of the tokens that the run reads; see [`prepare`](crate::prepare).
+pub(super) const VALID: &str = "valid.u16";
+/// The rows to learn from.
+pub(super) const TRAIN: &str = "train.u16";
+/// The targets of rows.
+pub(super) const TRAIN_TARGETS: &str = "train.targets.u16";
+pub(super) const VALID_TARGETS: &str = "valid.targets.u16";
+/// The folder of the streams of tokens that the run reads; see [`prepare`](crate::prepare).
 pub const TOKENS: &str = "tokens";
 
 /// Drops the metrics of steps that are going to be done again.

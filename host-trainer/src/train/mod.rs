@@ -1,9 +1,11 @@
 //! Training runs: the loop around [`Trainer`], with its files, its progress and its end.
 
+mod average;
 mod config;
 mod folder;
 mod interrupt;
 mod progress;
+mod samples;
 mod stored;
 mod trainer;
 mod turns;
@@ -11,12 +13,12 @@ mod turns;
 pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig};
 pub use folder::{TOKENS, check_folder};
 pub(crate) use interrupt::Interruptible;
+pub use samples::{Rows, Samples};
 pub use stored::{Stored, read_tokens};
 pub use trainer::{StepReport, Trainer};
 
 use crate::checkpoint::Info;
-use crate::eval::loss_on_threads;
-use crate::model::check_vocabulary;
+use crate::model::Model;
 use anyhow::{Context, Result, ensure};
 use folder::RunFolder;
 use progress::{Moment, Progress};
@@ -31,13 +33,18 @@ use std::time::Instant;
 pub struct Outcome {
     /// Whether it was interrupted; it can be resumed.
     pub interrupted: bool,
+    /// Whether it ended before its budget, as its patience did.
+    pub stopped_early: bool,
     /// Steps done, those before an interruption included.
     pub steps: u64,
     /// Loss of the last steps' batches in nats per token.
     pub train_loss: f64,
-    /// Loss on the whole held-out text in nats per token, if there is any.
+    /// Loss on all that is held out in nats per token, if there is any.
     pub valid_loss: Option<f64>,
-    /// Lowest validation loss seen.
+    /// The same of the average of the weights, if there is one.
+    pub average_loss: Option<f64>,
+    /// Lowest validation loss of all evaluations, each on the first `eval_tokens`: that of `best.safetensors`. With an
+    /// average of the weights, it is the average's.
     pub best_loss: f64,
     /// Seconds of training, those before an interruption included.
     pub seconds: f64,
@@ -45,25 +52,62 @@ pub struct Outcome {
     pub tokens_per_second: f64,
 }
 
-/// Trains a model in a run folder until its budget is used or Ctrl-C asks to stop; either way the
-/// step at hand is finished and the model and the state are saved.
-///
-/// The held-out tokens may be empty; otherwise they must fill a context. The tokenizer's bytes are
-/// stored with the model as they are, and so is `info`, with the number of steps. `resume` goes on with the run that the folder holds.
+/// What a run learns from, and what it is examined by, which may be empty.
+#[derive(Debug, Clone, Copy)]
+pub struct Data<'a> {
+    /// To learn from.
+    pub train: Samples<'a>,
+    /// Held out.
+    pub valid: Samples<'a>,
+}
+
+/// Where a run begins.
+#[derive(Debug, Clone, Copy)]
+pub enum Begin<'a> {
+    /// With weights drawn at random.
+    New,
+    /// With a model that has learned already; the folder keeps rows, and has the tokens of a text in [`TOKENS`].
+    With(&'a Model),
+    /// Where the run that the folder holds was left.
+    Resume,
+}
+
+/// [`train_on`] a text, from the start or, with `resume`, from where the run was left.
 pub fn train(
     run_dir: &Path,
-    mut config: TrainConfig,
+    config: TrainConfig,
     info: Info,
     train_tokens: &[u16],
     valid_tokens: &[u16],
     tokenizer: Option<Vec<u8>>,
     resume: bool,
 ) -> Result<Outcome> {
-    let (trainer, folder, best_loss) =
-        open(run_dir, &mut config, train_tokens, valid_tokens, tokenizer.as_deref(), resume)?;
-    let mut run =
-        Run { trainer, folder, config, info, valid_tokens, tokenizer, best_loss, progress: Progress::new() };
-    let outcome = run.until_stopped(train_tokens);
+    let data = Data { train: Samples::Text(train_tokens), valid: Samples::Text(valid_tokens) };
+    let begin = if resume { Begin::Resume } else { Begin::New };
+    train_on(run_dir, config, info, data, tokenizer, begin)
+}
+
+/// Trains a model in a run folder until its budget is used, its patience ends, or Ctrl-C asks to stop; in any case the
+/// step at hand is finished and the model and the state are saved.
+///
+/// Held-out samples may be empty; otherwise they must fill a context. The tokenizer's bytes are stored with the model as
+/// they are, and so is `info`, with the number of steps.
+pub fn train_on(
+    run_dir: &Path,
+    mut config: TrainConfig,
+    info: Info,
+    data: Data<'_>,
+    tokenizer: Option<Vec<u8>>,
+    begin: Begin<'_>,
+) -> Result<Outcome> {
+    let (trainer, folder, judged) = open(run_dir, &mut config, data, tokenizer.as_deref(), begin)?;
+    let mut run = Run { trainer, folder, config, info, data, tokenizer, judged, progress: Progress::new() };
+    if let Begin::With(_) = begin {
+        run.folder.save_rows(data.train)?;
+        run.folder.save_held_out(data.valid)?;
+        run.save()?;
+    }
+    let outcome = run.until_stopped();
     run.progress.finish();
     outcome
 }
@@ -80,51 +124,59 @@ pub fn hand_over(
     tokenizer: Option<&[u8]>,
     resume: bool,
 ) -> Result<()> {
-    let (trainer, folder, best_loss) =
-        open(run_dir, &mut config, train_tokens, valid_tokens, tokenizer, resume)?;
-    folder.save_held_out(valid_tokens)?;
-    folder.save(&trainer.state(best_loss), trainer.model(), info, tokenizer)
+    let data = Data { train: Samples::Text(train_tokens), valid: Samples::Text(valid_tokens) };
+    let begin = if resume { Begin::Resume } else { Begin::New };
+    let (trainer, folder, judged) = open(run_dir, &mut config, data, tokenizer, begin)?;
+    folder.save_held_out(data.valid)?;
+    let state = trainer.state(judged.best_loss, judged.stale);
+    folder.save(&state, trainer.model(), trainer.average(), info, tokenizer)
 }
 
-/// A run where it begins or goes on: its trainer, its folder, and its lowest validation loss.
+/// What evaluations have said so far.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    best_loss: f64,
+    /// Evaluations since the lowest.
+    stale: u64,
+}
+
+/// A run where it begins or goes on: its trainer, its folder, and what its evaluations have said.
 fn open(
     run_dir: &Path,
     config: &mut TrainConfig,
-    train_tokens: &[u16],
-    valid_tokens: &[u16],
+    data: Data<'_>,
     tokenizer: Option<&[u8]>,
-    resume: bool,
-) -> Result<(Trainer, RunFolder, f64)> {
+    begin: Begin<'_>,
+) -> Result<(Trainer, RunFolder, Judged)> {
     if config.training.threads == 0 {
         config.training.threads = thread::available_parallelism().map_or(1, NonZero::get);
     }
-    check_tokens(config, train_tokens).context("training tokens")?;
-    if !valid_tokens.is_empty() {
-        check_tokens(config, valid_tokens).context("validation tokens")?;
+    config.validate()?;
+    data.train.check(&config.model, config.sequence()).context("training tokens")?;
+    let examined = !data.valid.tokens().is_empty();
+    if examined {
+        data.valid.check(&config.model, config.sequence()).context("validation tokens")?;
     }
-    let mut trainer = Trainer::new(config.clone())?;
-    if !resume {
-        return Ok((trainer, RunFolder::create(run_dir, config)?, f64::INFINITY));
+    ensure!(
+        examined || config.training.patience.is_none(),
+        "patience: found {}, but nothing is held out to be examined by",
+        config.training.patience.unwrap_or_default()
+    );
+    let mut trainer = match begin {
+        Begin::With(model) => Trainer::from(config.clone(), model.clone())?,
+        Begin::New | Begin::Resume => Trainer::new(config.clone())?,
+    };
+    if !matches!(begin, Begin::Resume) {
+        let judged = Judged { best_loss: f64::INFINITY, stale: 0 };
+        return Ok((trainer, RunFolder::create(run_dir, config)?, judged));
     }
     let len = trainer.model().params().values.len();
     let state = RunFolder::state(run_dir, config, tokenizer, len)?;
-    let best_loss = state.best_loss;
+    let judged = Judged { best_loss: state.best_loss, stale: state.stale };
     trainer.restore(state)?;
     check_budget(&trainer, config)?;
     let folder = RunFolder::resume(run_dir, config, trainer.step())?;
-    Ok((trainer, folder, best_loss))
-}
-
-fn check_tokens(config: &TrainConfig, tokens: &[u16]) -> Result<()> {
-    config.validate()?;
-    let shape = &config.model.config;
-    ensure!(
-        tokens.len() > shape.seq_len,
-        "found {}, wanted at least {} (seq_len and one target)",
-        tokens.len(),
-        shape.seq_len + 1
-    );
-    check_vocabulary(tokens, shape.vocab_size)
+    Ok((trainer, folder, judged))
 }
 
 /// Refuses to go on for fewer steps than were done. A budget that is just used up ends the run with its evaluation, which
@@ -143,23 +195,23 @@ struct Run<'a> {
     folder: RunFolder,
     config: TrainConfig,
     info: Info,
-    valid_tokens: &'a [u16],
+    data: Data<'a>,
     tokenizer: Option<Vec<u8>>,
-    best_loss: f64,
+    judged: Judged,
     progress: Progress,
 }
 
 impl Run<'_> {
-    fn until_stopped(&mut self, train_tokens: &[u16]) -> Result<Outcome> {
+    fn until_stopped(&mut self) -> Result<Outcome> {
         let listener = Interruptible::new();
         let mut loss = Smoothed::default();
         let mut speed = Smoothed::default();
         let (mut tokens, mut seconds) = (0, 0.0);
         let mut last_saved = Instant::now();
         let start = (self.trainer.fraction(), Instant::now());
-        while self.trainer.fraction() < 1.0 && !listener.asked() {
+        while self.trainer.fraction() < 1.0 && !self.has_no_patience() && !listener.asked() {
             let began = Instant::now();
-            let report = self.trainer.advance(train_tokens)?;
+            let report = self.trainer.learn(self.data.train)?;
             let took = began.elapsed().as_secs_f64();
             tokens += self.trainer.tokens_per_step();
             seconds += took;
@@ -185,7 +237,10 @@ impl Run<'_> {
                 seconds_left: pace * (1.0 - fraction),
             });
             if step.is_multiple_of(self.config.training.eval_interval) && fraction < 1.0 {
-                self.evaluate(self.config.training.eval_tokens)?;
+                let limit = self.config.training.eval_tokens;
+                let told = self.evaluate(limit)?;
+                self.record(&told, false)?;
+                self.judge(&told)?;
             }
             if last_saved.elapsed().as_secs_f64() >= self.config.training.checkpoint_seconds {
                 self.save()?;
@@ -195,49 +250,110 @@ impl Run<'_> {
 
         // Saved first: whoever interrupts may not wait for the evaluation.
         self.save()?;
-        self.folder.save_held_out(self.valid_tokens)?;
+        self.folder.save_held_out(self.data.valid)?;
         drop(listener);
-        let interrupted = self.trainer.fraction() < 1.0;
-        let valid_loss = if interrupted { None } else { self.evaluate(usize::MAX)? };
+        let stopped_early = self.trainer.fraction() < 1.0 && self.has_no_patience();
+        let interrupted = self.trainer.fraction() < 1.0 && !stopped_early;
+        let told = if interrupted { None } else { self.conclude(stopped_early)? };
         Ok(Outcome {
             interrupted,
+            stopped_early,
             steps: self.trainer.step(),
             train_loss: loss.value,
-            valid_loss,
-            best_loss: self.best_loss,
+            valid_loss: told.map(|told| told.loss),
+            average_loss: told.and_then(|told| told.average),
+            best_loss: self.judged.best_loss,
             seconds: self.trainer.seconds(),
             tokens_per_second: tokens as f64 / f64::max(seconds, 1e-9),
         })
     }
 
-    /// Measures the loss on held-out tokens, as many contexts as fit `limit` but at least one.
-    fn evaluate(&mut self, limit: usize) -> Result<Option<f64>> {
-        if self.valid_tokens.is_empty() {
+    /// Whether too many evaluations have passed since the lowest loss.
+    fn has_no_patience(&self) -> bool {
+        self.config.training.patience.is_some_and(|patience| self.judged.stale >= patience)
+    }
+
+    /// The last evaluation: on all that is held out and, for the comparison with those before it, on as much as they took.
+    fn conclude(&mut self, stopped_early: bool) -> Result<Option<Evaluation>> {
+        let limit = self.config.training.eval_tokens;
+        let told = self.evaluate(usize::MAX)?;
+        // One that has run out of patience was judged at this step.
+        if !stopped_early {
+            let same = !self.data.valid.exceeds(limit);
+            let compared = if same { told } else { self.evaluate(limit)? };
+            let before = self.judged.best_loss;
+            self.judge(&compared)?;
+            if self.judged.best_loss < before {
+                self.save()?;
+            }
+        }
+        self.record(&told, stopped_early)?;
+        Ok(told)
+    }
+
+    /// Measures the loss on what is held out, as many contexts as fit `limit` tokens but at least one.
+    fn evaluate(&self, limit: usize) -> Result<Option<Evaluation>> {
+        if self.data.valid.tokens().is_empty() {
             return Ok(None);
         }
-        let seq_len = self.config.model.config.seq_len;
-        let len = self.valid_tokens.len().min(limit.max(seq_len).saturating_add(1));
-        let threads = self.config.training.threads;
-        let tokens = &self.valid_tokens[..len];
-        let (loss, count) = loss_on_threads(self.trainer.model(), tokens, seq_len, threads)?;
-        self.best_loss = self.best_loss.min(loss);
+        let (len, threads) = (self.config.sequence(), self.config.training.threads);
+        let measure = |model: &Model| self.data.valid.loss(model, limit, len, threads);
+        let (loss, count) = measure(self.trainer.model())?;
+        let average = self.trainer.average().map(measure).transpose()?;
+        Ok(Some(Evaluation { loss, count, average: average.map(|(loss, _)| loss) }))
+    }
+
+    fn record(&mut self, told: &Option<Evaluation>, stopped_early: bool) -> Result<()> {
+        let Some(Evaluation { loss, count, average }) = *told else { return Ok(()) };
         let step = self.trainer.step();
-        self.progress
-            .note(&format!("step {step}  validation loss {loss:.4} nats per token ({count} tokens)"));
-        self.folder.record(&json!({
+        let of_average = average.map_or(String::new(), |loss| format!(", of the average {loss:.4}"));
+        self.progress.note(&format!(
+            "step {step}  validation loss {loss:.4} nats per token{of_average} ({count} tokens)"
+        ));
+        let mut line = json!({
             "step": step,
             "valid_loss": loss,
             "valid_tokens": count,
             "seconds": self.trainer.seconds(),
-        }))?;
-        Ok(Some(loss))
+        });
+        if let Some(average) = average {
+            line["average_loss"] = average.into();
+        }
+        if stopped_early {
+            line["stopped_early"] = true.into();
+        }
+        self.folder.record(&line)
+    }
+
+    /// Keeps the model with the lowest loss; with an average, the average is what counts.
+    fn judge(&mut self, told: &Option<Evaluation>) -> Result<()> {
+        let Some(told) = told else { return Ok(()) };
+        let loss = told.average.unwrap_or(told.loss);
+        if loss < self.judged.best_loss {
+            self.judged = Judged { best_loss: loss, stale: 0 };
+            let model = self.trainer.average().unwrap_or(self.trainer.model());
+            let (step, seed) = (self.trainer.step(), self.config.training.seed);
+            self.folder.save_best(model, step, seed, &self.info, self.tokenizer.as_deref())
+        } else {
+            self.judged.stale += 1;
+            Ok(())
+        }
     }
 
     fn save(&self) -> Result<()> {
-        let state = self.trainer.state(self.best_loss);
-        let tokenizer = self.tokenizer.as_deref();
-        self.folder.save(&state, self.trainer.model(), &self.info, tokenizer)
+        let state = self.trainer.state(self.judged.best_loss, self.judged.stale);
+        let (model, average) = (self.trainer.model(), self.trainer.average());
+        self.folder.save(&state, model, average, &self.info, self.tokenizer.as_deref())
     }
+}
+
+/// What an evaluation tells.
+#[derive(Debug, Clone, Copy)]
+struct Evaluation {
+    loss: f64,
+    count: usize,
+    /// Loss of the average of the weights.
+    average: Option<f64>,
 }
 
 /// An exponential mean over about twenty values.

@@ -1,9 +1,9 @@
 //! What a run folder with tokens of its own has to go on with: such a run needs its text no more.
 
-use super::folder::{MODEL, TOKENS};
+use super::folder::{MODEL, TOKENS, TRAIN, TRAIN_TARGETS, VALID, VALID_TARGETS};
 use crate::checkpoint::{self, Info};
-use crate::data::{TokenFile, payload};
-use crate::prepare::{TRAIN, VALID};
+use crate::data::{TokenFile, Tokens, payload};
+use crate::prepare;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
@@ -12,9 +12,11 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Stored {
     /// Tokens to learn from.
-    pub train: TokenFile,
+    pub train: Tokens,
     /// Held-out tokens.
-    pub valid: TokenFile,
+    pub valid: Tokens,
+    /// Targets to learn and held-out ones, if they are not the tokens that follow.
+    pub targets: Option<[Vec<u16>; 2]>,
     /// The bytes of the tokenizer.
     pub tokenizer: Option<Vec<u8>>,
     /// What it is, without the number of steps.
@@ -24,19 +26,26 @@ pub struct Stored {
 impl Stored {
     /// Reads them; nothing where the folder has no tokens to learn from.
     pub fn read(run_dir: &Path) -> Result<Option<Self>> {
-        let tokens = run_dir.join(TOKENS);
-        if !tokens.exists() {
+        let streams = run_dir.join(TOKENS);
+        let rows = run_dir.join(TRAIN).exists();
+        // An end between the first state and the first model leaves no tokenizer to know the tokens by.
+        if !streams.exists() && !rows || !run_dir.join(MODEL).exists() {
             return Ok(None);
         }
         let checkpoint::Checkpoint { info, tokenizer, .. } = checkpoint::load(&run_dir.join(MODEL))?;
         let provenance = info.provenance.rsplitn(3, ", ").nth(2).unwrap_or_default().to_owned();
         let made_by = tokenizer.as_deref().unwrap_or_default();
-        Ok(Some(Self {
-            train: TokenFile::open(&tokens.join(TRAIN), made_by)?,
-            valid: TokenFile::open(&tokens.join(VALID), made_by)?,
-            tokenizer,
-            info: Info { provenance, ..info },
-        }))
+        let mapped = |name| TokenFile::open(&streams.join(name), made_by).map(Tokens::Mapped);
+        let read = |name| read_tokens(&run_dir.join(name));
+        let (train, valid) = match rows {
+            true => (Tokens::Read(read(TRAIN)?), Tokens::Read(read(VALID)?)),
+            false => (mapped(prepare::TRAIN)?, mapped(prepare::VALID)?),
+        };
+        let targets = match run_dir.join(TRAIN_TARGETS).exists() {
+            true => Some([read(TRAIN_TARGETS)?, read(VALID_TARGETS)?]),
+            false => None,
+        };
+        Ok(Some(Self { train, valid, targets, tokenizer, info: Info { provenance, ..info } }))
     }
 }
 

@@ -1,13 +1,16 @@
 //! One training step after the other, without files and without a terminal.
 
+use super::average::Average;
 use super::config::{Budget, TrainConfig};
+use super::samples::{Samples, counted};
 use super::turns::{Sum, sum_in_turns};
 use crate::checkpoint::State;
+use crate::lora::Adapters;
 use crate::model::Model;
 use crate::nn::batch_norm;
 use crate::nn::graph::{Given, Memory, Network, Training};
 use crate::nn::random::Random;
-use crate::optimizer::{AdamW, clip_norm};
+use crate::optimizer::{Optimizer, Settings, clip_norm, rules};
 use crate::schedule::Schedule;
 use anyhow::{Result, ensure};
 use std::time::Instant;
@@ -26,7 +29,10 @@ pub struct Trainer {
     budget: Budget,
     schedule: Schedule,
     model: Model,
-    optimizer: AdamW,
+    /// What learns in the place of the model's parameters, which follow.
+    adapters: Option<Adapters>,
+    average: Option<Average>,
+    optimizer: Optimizer,
     network: Network<Training, f32>,
     workers: Vec<(Memory<f32>, Sum)>,
     total: Sum,
@@ -51,18 +57,40 @@ impl Trainer {
     pub fn new(config: TrainConfig) -> Result<Self> {
         config.validate()?;
         let model = Model::init(config.model, config.training.seed)?;
+        Self::from(config, model)
+    }
+
+    /// A new run that begins with a model, whose shape must be the configuration's.
+    pub fn from(config: TrainConfig, model: Model) -> Result<Self> {
+        config.validate()?;
+        ensure!(*model.config() == config.model, "[model]: found another shape than the model's");
         let len = model.params().values.len();
-        let t = &config.training;
-        let threads = t.threads.clamp(1, t.batch);
-        let network = config.model.training_network(config.model.config.seq_len, t.dropout);
+        let (t, n_layers) = (&config.training, config.model.config.n_layers);
+        let lora = config.finetune.lora.as_ref();
+        let tensors = model.params().tensors();
+        let base = || model.params().values.clone();
+        let adapters = lora.map(|lora| Adapters::new(lora, tensors, base(), t.seed)).transpose()?;
+        let rules = match &adapters {
+            Some(adapters) => rules(&adapters.tensors(), n_layers, t.optimizer, &config.finetune)?,
+            None => rules(tensors, n_layers, t.optimizer, &config.finetune)?,
+        };
+        let settings =
+            Settings { beta1: t.beta1, beta2: t.beta2, momentum: t.momentum, weight_decay: t.weight_decay };
+        let learns = adapters.as_ref().map_or(len, |adapters| adapters.values.len());
+        let threads = t.threads.clamp(1, t.batch * t.accumulate);
+        let network = config.model.training_network(config.sequence(), t.dropout);
         Ok(Self {
             budget: config.budget()?,
             schedule: Schedule {
                 peak: t.learning_rate,
                 last: t.learning_rate * t.final_rate,
                 warmup: t.warmup,
+                decay: t.schedule,
+                cooldown: t.cooldown,
             },
-            optimizer: AdamW::new(len, t.weight_decay),
+            optimizer: Optimizer::new(learns, settings, rules),
+            average: (t.ema > 0.0).then(|| Average::new(&model, t.ema)),
+            adapters,
             workers: (0..threads).map(|_| (Memory::new(&network), Sum::zeros(len))).collect(),
             total: Sum::zeros(len),
             network,
@@ -83,11 +111,29 @@ impl Trainer {
             "seed: found {} in the state, wanted {seed} as in the configuration",
             state.seed
         );
-        let (found, wanted) = (state.params.len(), self.optimizer.m.len());
+        let (found, wanted) = (state.optimizer.as_str(), self.config.training.optimizer.name());
+        ensure!(
+            found == wanted,
+            "optimizer: found {found} in the state, wanted {wanted} as in the configuration"
+        );
+        let (found, wanted) = (state.params.len(), self.model.params().values.len());
         ensure!(found == wanted, "parameters: found {found}, wanted {wanted}");
-        self.model.params_mut().values = state.params;
+        let found = state.adapters.as_ref().map_or(0, Vec::len);
+        let wanted = self.adapters.as_ref().map_or(0, |adapters| adapters.values.len());
+        ensure!(found == wanted, "lora: found adapters of {found} values in the state, wanted {wanted}");
+        match (&mut self.adapters, state.adapters) {
+            (Some(adapters), Some(values)) => {
+                (adapters.base, adapters.values) = (state.params, values);
+                adapters.merge(&mut self.model.params_mut().values);
+            }
+            _ => self.model.params_mut().values = state.params,
+        }
         self.optimizer.m = state.m;
         self.optimizer.v = state.v;
+        if let Some(average) = &mut self.average {
+            // A state of before there was one: it begins here.
+            average.restore(state.average.unwrap_or_else(|| self.model.params().values.clone()));
+        }
         self.step = state.step;
         self.seconds_before = state.seconds;
         self.started = Instant::now();
@@ -95,21 +141,32 @@ impl Trainer {
     }
 
     /// All that [`restore`](Self::restore) needs.
-    pub fn state(&self, best_loss: f64) -> State {
+    pub fn state(&self, best_loss: f64, stale: u64) -> State {
+        let adapters = self.adapters.as_ref();
+        let params = adapters.map_or(&self.model.params().values, |adapters| &adapters.base);
         State {
             step: self.step,
             seed: self.config.training.seed,
             seconds: self.seconds(),
             best_loss,
-            params: self.model.params().values.clone(),
+            stale,
+            optimizer: self.config.training.optimizer.name().to_owned(),
+            params: params.clone(),
+            adapters: adapters.map(|adapters| adapters.values.clone()),
             m: self.optimizer.m.clone(),
             v: self.optimizer.v.clone(),
+            average: self.average().map(|model| model.params().values.clone()),
         }
     }
 
     /// The model as it is.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// The average of the model over the steps, if the configuration wants one.
+    pub fn average(&self) -> Option<&Model> {
+        self.average.as_ref().map(Average::model)
     }
 
     /// Steps done, those before an interruption included.
@@ -127,31 +184,38 @@ impl Trainer {
         self.budget.fraction(self.step, self.seconds())
     }
 
-    /// Tokens that a step learns from.
+    /// Tokens that a step reads.
     pub fn tokens_per_step(&self) -> usize {
-        self.config.training.batch * self.config.model.config.seq_len
+        self.config.training.batch * self.config.training.accumulate * self.config.sequence()
     }
 
     /// Draws a batch from a stream of more than `seq_len` tokens, all of the vocabulary, and takes
     /// one step along its gradient.
     pub fn advance(&mut self, tokens: &[u16]) -> Result<StepReport> {
-        let t = &self.config.training;
-        let (batch, seq_len) = (t.batch, self.config.model.config.seq_len);
-        let mut random = Random::keyed(&[t.seed, BATCH_STREAM, self.step]);
-        let starts: Vec<usize> = (0..batch).map(|_| random.below(tokens.len() - seq_len)).collect();
+        self.learn(Samples::Text(tokens))
+    }
 
-        let scale = 1.0 / (batch * seq_len) as f32;
+    /// Draws a batch of samples, which must suit the configuration, and takes one step along its gradient.
+    pub fn learn(&mut self, samples: Samples<'_>) -> Result<StepReport> {
+        let t = &self.config.training;
+        let (batch, len) = (t.batch * t.accumulate, self.config.sequence());
+        let mut random = Random::keyed(&[t.seed, BATCH_STREAM, self.step]);
+        let count = samples.count(len);
+        let drawn: Vec<_> = (0..batch).map(|_| samples.get(random.below(count), len)).collect();
+
+        // A batch without a target that counts teaches nothing.
+        let targets = drawn.iter().map(|(_, targets)| counted(targets)).sum::<usize>().max(1);
+        let scale = 1.0 / targets as f32;
         let (network, params, step) = (&self.network, &self.model.params().values, self.step);
         sum_in_turns(&mut self.workers, batch, &mut self.total, |i, memory, sum| {
             let key = Random::keyed(&[t.seed, DROPOUT_STREAM, step, i as u64]).next_u64();
-            let inputs = &tokens[starts[i]..][..seq_len];
-            let targets = &tokens[starts[i] + 1..][..seq_len];
-            let given = Given { tokens: inputs, targets, values: &[], scale, key };
+            let (tokens, targets) = drawn[i];
+            let given = Given { tokens, targets, values: &[], scale, key };
             sum.loss += network.forward(params, &given, memory);
             network.backward(params, &given, memory, &mut sum.grad);
         });
 
-        let loss = self.total.loss / (batch * seq_len) as f64;
+        let loss = self.total.loss / targets as f64;
         ensure!(
             loss.is_finite(),
             "step {}: found a loss of {loss}, wanted a number; a lower learning_rate may help",
@@ -159,12 +223,31 @@ impl Trainer {
         );
         let params = &mut self.model.params_mut().values;
         batch_norm::follow(&self.network, params, &mut self.total.grad, batch, batch_norm::MOMENTUM);
-        let grad_norm = clip_norm(&mut self.total.grad, t.clip);
+        let seconds = self.seconds();
+        let grad = match &mut self.adapters {
+            Some(adapters) => {
+                adapters.follow(&self.total.grad);
+                &mut adapters.grad
+            }
+            None => &mut self.total.grad,
+        };
+        self.optimizer.mask(grad);
+        let grad_norm = clip_norm(grad, t.clip);
         // A budget of steps counts this one, so that the first is not lost to a rate of zero.
-        let fraction = self.budget.fraction(self.step + 1, self.seconds());
+        let fraction = self.budget.fraction(self.step + 1, seconds);
         let rate = self.schedule.rate(fraction as f32);
         self.step += 1;
-        self.optimizer.update(self.model.params_mut(), &self.total.grad, rate, self.step);
+        let params = &mut self.model.params_mut().values;
+        match &mut self.adapters {
+            Some(adapters) => {
+                self.optimizer.update(&mut adapters.values, &adapters.grad, rate, self.step);
+                adapters.merge(params);
+            }
+            None => self.optimizer.update(params, &self.total.grad, rate, self.step),
+        }
+        if let Some(average) = &mut self.average {
+            average.follow(params, self.step);
+        }
         Ok(StepReport { loss, rate, grad_norm })
     }
 }

@@ -30,7 +30,9 @@ fn dot_products(keys: &[i8], query: &[i16], y: &mut [i32]) {
         }
         return;
     }
-    let sum = query.iter().fold(0i32, |sum, &q| sum.wrapping_add(i32::from(q)));
+    let (fours, _) = query.as_chunks::<4>();
+    let sum =
+        fours.iter().fold(0i32, |sum, four| four.iter().fold(sum, |sum, &q| sum.wrapping_add(i32::from(q))));
     let (skip, y) = (rows.wrapping_neg() & 3, y.as_mut_ptr());
     let pass = Keys {
         start: sum.wrapping_mul(OFFSET).wrapping_neg(),

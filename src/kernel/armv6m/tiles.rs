@@ -8,7 +8,7 @@ use core::arch::naked_asm;
 pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) -> u32 {
     in_blocks(tiles, columns, operand, y, |Blocks { tiles, operand, groups, sums }| {
         // The first step leaves out tiles; one at width A16 moves on after two of them.
-        let skip = groups.wrapping_neg() & 3;
+        let skip = groups.wrapping_neg() & 7;
         let (entry, back) = match width {
             InputWidth::A8 => (98 * skip, 0),
             InputWidth::A16 => (98 * skip + skip / 2 * 2, skip % 2 * 16),
@@ -94,21 +94,28 @@ macro_rules! tile16 {
     };
 }
 
-/// Four tiles at width A8.
+/// Eight tiles at width A8.
 macro_rules! step8 {
     () => {
-        concat!(tile8!(), tile8!(), tile8!(), tile8!())
+        concat!(tile8!(), tile8!(), tile8!(), tile8!(), tile8!(), tile8!(), tile8!(), tile8!())
     };
 }
 
-/// Four tiles at width A16, whose bytes LDRB reaches only in the first two.
+/// Two tiles at width A16: LDRB reaches no further.
+macro_rules! two_tiles16 {
+    () => {
+        concat!(tile16!("0"), tile16!("16"), "adds r0, #32\n")
+    };
+}
+
+/// Eight tiles at width A16.
 macro_rules! step16 {
     () => {
-        concat!(tile16!("0"), tile16!("16"), "adds r0, #32\n", tile16!("0"), tile16!("16"), "adds r0, #32\n")
+        concat!(two_tiles16!(), two_tiles16!(), two_tiles16!(), two_tiles16!())
     };
 }
 
-/// A function that computes blocks of four rows, four tiles a step. `$back` prepares r0 for entering a step.
+/// A function that computes blocks of four rows, eight tiles a step. `$back` prepares r0 for entering a step.
 macro_rules! product {
     ($name:ident, $step:ident, $back:literal) => {
         /// # Safety

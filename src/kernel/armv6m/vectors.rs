@@ -52,11 +52,10 @@ naked! {
 /// See [`passes::peak`].
 pub fn peak(q: &[i16]) -> u32 {
     let (fours, rest) = q.as_chunks::<4>();
-    let peak = passes::peak(rest);
     if fours.is_empty() || !q.as_ptr().addr().is_multiple_of(4) {
-        return peak.max(if fours.is_empty() { 0 } else { passes::peak(fours.as_flattened()) });
+        return passes::peak(q);
     }
-    let fours = fours.as_ptr_range();
+    let (peak, fours) = (passes::peak(rest), fours.as_ptr_range());
     // SAFETY: these are groups of four elements, not none, which begin at a word.
     unsafe { peak_of_words(fours.start, fours.end, peak) }
 }
@@ -111,11 +110,9 @@ naked! {
 
 /// See [`offset_bytes::prepare`].
 pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
-    let groups = x.len() / 4;
-    let whole = x.len().is_multiple_of(4) && groups > 0 && operand.len() > 4 * groups;
-    let Some((start, words)) =
-        operand.split_first_mut().filter(|_| whole && x.as_ptr().addr().is_multiple_of(4))
-    else {
+    let aligned = x.as_ptr().addr().is_multiple_of(4) && x.len().is_multiple_of(4);
+    let fits = !x.is_empty() && operand.len() > x.len();
+    let Some((start, words)) = operand.split_first_mut().filter(|_| aligned && fits) else {
         return offset_bytes::prepare(x, width, operand);
     };
     let (x, words) = (x.as_ptr_range(), words.as_mut_ptr());
@@ -306,5 +303,78 @@ naked! {
     "4:",
     "asrs r6, r6, #31",
     "mvns r6, r6",
+    "b 3b",
+}
+
+/// See [`passes::rotate`].
+pub fn rotate(x: &mut [i16], turns: &[i16]) {
+    let pairs = (x.len() / 2).min(turns.len() / 2);
+    if pairs > 0 {
+        let turns = turns.as_ptr();
+        // SAFETY: both have so many pairs, more than none.
+        unsafe { rotate_pairs(x.as_mut_ptr(), turns, turns.wrapping_add(2 * pairs)) }
+    }
+}
+
+naked! {
+    /// # Safety
+    /// `turns`, up to `end`, and `x` are as many pairs, more than none.
+    rotate_pairs(x: *mut i16, turns: *const i16, end: *const i16),
+    // r0: x; r1: turns; r2: 0; r3, r4: a pair; r5, r6: cosine and sine; r7: product; r12: end
+    "push {{r4-r7, lr}}",
+    "mov r12, r2",
+    "movs r2, #0",
+    "2:",
+    "ldrh r4, [r0, #2]\n sxth r4, r4\n ldrsh r3, [r0, r2]",
+    "ldrh r6, [r1, #2]\n sxth r6, r6\n ldrsh r5, [r1, r2]",
+    "mov r7, r4\n muls r7, r5, r7\n muls r5, r3, r5\n muls r4, r6, r4\n muls r3, r6, r3",
+    "subs r5, r5, r4\n adds r3, r3, r7",
+    "asrs r5, r5, #14\n adcs r5, r2\n strh r5, [r0]",
+    "asrs r3, r3, #14\n adcs r3, r2\n strh r3, [r0, #2]",
+    "adds r0, #4",
+    "adds r1, #4",
+    "cmp r1, r12",
+    "bne 2b",
+    "pop {{r4-r7, pc}}",
+}
+
+/// See [`passes::add`].
+pub fn add(sums: &mut [i32], values: &[i32]) -> u32 {
+    let len = sums.len().min(values.len());
+    if len == 0 {
+        return 0;
+    }
+    let sums = sums.as_mut_ptr();
+    // SAFETY: both have so many elements, more than none.
+    unsafe { add_saturated(sums, values.as_ptr(), sums.wrapping_add(len)) }
+}
+
+naked! {
+    /// # Safety
+    /// `sums`, up to `end`, and `values` are as many elements, more than none.
+    add_saturated(sums: *mut i32, values: *const i32, end: *mut i32) -> u32,
+    // r0: sums; r1: values; r2: end; r3: OR of the magnitudes; r4, r5: elements
+    "push {{r4, r5, lr}}",
+    "movs r3, #0",
+    "2:",
+    "ldr r4, [r0]",
+    "ldmia r1!, {{r5}}",
+    "adds r4, r4, r5",
+    "bvs 4f",
+    "3:",
+    "stmia r0!, {{r4}}",
+    "asrs r5, r4, #31",
+    "eors r4, r5",
+    "orrs r3, r4",
+    "cmp r0, r2",
+    "bne 2b",
+    "mov r0, r3",
+    "pop {{r4, r5, pc}}",
+    // The largest of the sign that the sum should have, which is not the one it has.
+    "4:",
+    "asrs r4, r4, #31",
+    "movs r5, #1",
+    "lsls r5, r5, #31",
+    "eors r4, r5",
     "b 3b",
 }

@@ -79,7 +79,7 @@ impl Region {
     /// four readings of the counter may be one off. Where its 24 bits wrap, every ten million instructions, an interrupt's
     /// few are counted, too: any region may have one.
     fn check(&self) -> Result<()> {
-        let tolerance = 4 + 8 + self.instructions() / 1_000_000;
+        let tolerance = 4 + 10 + self.instructions() / 1_000_000;
         ensure!(
             self.deviation().is_none_or(|off| off <= tolerance),
             "{}: the plugin has {} instructions, the processor's counter {}",

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use app::Meter;
-use boards::Board;
+use boards::{Board, PROGRAM_FLASH, PROGRAM_RAM};
 use thumbformer::format::Layout;
 
 use crate::{
@@ -16,10 +16,6 @@ use crate::{
     command::root,
     stories::{self, MISSING},
 };
-
-/// Flash and RAM that the program takes beside model and workspace, at most.
-const PROGRAM_FLASH: u64 = 48 * 1024;
-const PROGRAM_RAM: u64 = 6 * 1024;
 
 /// Where model files come from.
 #[derive(Debug)]

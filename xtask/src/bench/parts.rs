@@ -13,6 +13,7 @@ const TABLE: &[(&str, &str)] = &[
     ("thumbformer::kernel::attention", "attention"),
     ("thumbformer::kernel::armv6m::attention", "attention"),
     ("thumbformer::kernel::armv6m::softmax", "attention"),
+    ("armv6m::vectors::rotate", "attention"),
     ("armv6m::vectors::store", "attention"),
     ("thumbformer::kernel::dsp::pair", "attention"),
     ("thumbformer::kernel::dsp::scores", "attention"),
@@ -49,6 +50,7 @@ const TABLE: &[(&str, &str)] = &[
     ("passes::scale", "quantize"),
     ("thumbformer::vector", "quantize"),
     ("armv6m::vectors::multiply", "norms"),
+    ("armv6m::vectors::add", OTHER),
     ("thumbformer::kernel::armv6m::vectors", "quantize"),
     ("int4::spread", "quantize"),
     // Matrices in tiles.
