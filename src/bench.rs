@@ -181,10 +181,11 @@ impl Memory {
             sparse: false,
         };
         let mut input_scales = [Scale::power(0); MAX_BLOCK];
-        let x = linear.inputs(count, vector, operand, &mut input_scales, |i, x| {
+        for (i, scale) in input_scales.iter_mut().enumerate().take(count) {
             let values = row(sums, columns, i);
-            quantize(values, kernel::magnitude(values), -FRAC, x)
-        });
+            *scale = quantize(values, kernel::magnitude(values), -FRAC, row(vector, columns, i));
+        }
+        let x = linear.inputs(count, vector, operand, &mut input_scales);
         let y = &mut sums[..count * rows];
         meter.measure(Step::Product, || linear.products(&x, y));
         let mut out = Out { y, vectors: next_vector, operands: next };
@@ -269,12 +270,13 @@ struct Out<'a> {
 #[inline(never)]
 fn scaled(linear: &Linear<'_>, x: &Inputs<'_>, out: &mut Out<'_>) {
     let (rows, mut sizes) = (linear.scales.len(), [0; MAX_BLOCK]);
-    linear.forward(x, x.count(), FRAC, out.y, &mut sizes);
+    linear.forward(x, FRAC, out.y, &mut sizes);
     let next = Linear { cols: rows, ..*linear };
     let mut scales = [Scale::power(0); MAX_BLOCK];
-    next.inputs(x.count(), out.vectors, out.operands, &mut scales, |i, x| {
-        quantize(row(out.y, rows, i), sizes.get(i).copied().unwrap_or(0), -FRAC, x)
-    });
+    for (i, (scale, &size)) in scales.iter_mut().zip(&sizes).enumerate().take(x.count()) {
+        *scale = quantize(row(out.y, rows, i), size, -FRAC, row(out.vectors, rows, i));
+    }
+    next.inputs(x.count(), out.vectors, out.operands, &mut scales);
 }
 
 /// Fraction bits of the values.

@@ -13,6 +13,7 @@ use crate::format::{Positions, TensorKind};
 use crate::kernel;
 use crate::linear::{Inputs, Linear};
 use crate::model::Model;
+use crate::norm::Norm;
 use crate::vector::{BITS, Scale, block_shift, next, quantize, round_all, row};
 use crate::workspace::Memory;
 use core::ops::Range;
@@ -35,136 +36,99 @@ pub fn embed(model: &Model<'_>, positions: Range<usize>, memory: &mut Memory<'_>
 }
 
 /// `hidden += attention(norm(hidden))`
-///
-/// Here and below, a single position, which each token that is written is, gets machine code without loops over positions.
 pub fn attention(model: &Model<'_>, layer: usize, positions: Range<usize>, memory: &mut Memory<'_>) {
-    if positions.len() == 1 {
-        attention_of(model, layer, positions.start, 1, memory);
-    } else {
-        attention_of(model, layer, positions.start, positions.len(), memory);
-    }
-}
-
-/// `hidden += w2 (act(w1 x) * w3 x)` or `w2 act(w1 x)` with `x = norm(hidden)`
-pub fn mlp(model: &Model<'_>, layer: usize, count: usize, memory: &mut Memory<'_>) {
-    if count == 1 { mlp_of(model, layer, 1, memory) } else { mlp_of(model, layer, count, memory) }
-}
-
-/// [`attention`] of `count` positions from `first` on.
-#[inline(always)]
-fn attention_of(model: &Model<'_>, layer: usize, first: usize, count: usize, memory: &mut Memory<'_>) {
-    let config = model.config();
+    let (config, count) = (model.config(), positions.len());
     let (dim, kv_dim, frac) = (config.dim, config.kv_dim(), model.frac());
-    let positions = first..first + count;
     let Memory { hidden, sizes, out_sizes, scales, scratch, operand, vector, weights, cache, .. } = memory;
+    let [q_sizes, k_sizes, v_sizes] = out_sizes;
 
     let wq = model.linear(TensorKind::Wq, layer);
-    let x = read_hidden(
-        model,
-        TensorKind::AttentionNorm,
-        layer,
-        &wq,
-        count,
-        (hidden, sizes),
-        (vector, operand, scales),
-    );
+    let norm = model.norm(TensorKind::AttentionNorm, layer);
+    let x = read_hidden(&norm, &wq, count, frac, (hidden, sizes), (vector, operand, scales));
     let (q, rest) = split(scratch, count * dim); // [count, n_heads, head_dim]
     let (k, rest) = split(rest, count * kv_dim); // [count, n_kv_heads, head_dim]
     let (v, _) = split(rest, count * kv_dim); // [count, n_kv_heads, head_dim]
-    let [q_sizes, k_sizes, v_sizes] = &mut *out_sizes;
-    wq.forward(&x, count, frac, q, q_sizes);
-    model.linear(TensorKind::Wk, layer).forward(&x, count, frac, k, k_sizes);
-    model.linear(TensorKind::Wv, layer).forward(&x, count, frac, v, v_sizes);
+    wq.forward(&x, frac, q, q_sizes);
+    model.linear(TensorKind::Wk, layer).forward(&x, frac, k, k_sizes);
+    model.linear(TensorKind::Wv, layer).forward(&x, frac, v, v_sizes);
 
-    // To 14 bits, one after the other through `vector`: values and keys into the cache, queries stay. The
-    // unit of each is `2^unit` last bits of the residual stream.
+    // To 14 bits: values and keys into the cache, queries stay. The unit of each is `2^unit` last bits of the residual
+    // stream.
     let rope = model.rope(); // [seq_len, head_dim / 2, 2]
     let (mut keys, mut values) = cache.block(layer, positions.start);
-    let (heads, _) = split(vector, kv_dim);
-    let (mut ks, mut vs) = (k, v);
-    for ((position, &k_size), &v_size) in positions.clone().zip(&*k_sizes).zip(&*v_sizes) {
+    let wo = model.linear(TensorKind::Wo, layer);
+    let columns = wo.cols.next_multiple_of(4);
+    let query_unit = |size| query_shift(size, config.head_dim(), frac);
+    let (mut qs, mut ks, mut vs, mut xs) = (q, k, v, &mut **vector);
+    let of_each = q_sizes.iter().zip(&*k_sizes).zip(&*v_sizes);
+    for (position, ((&q_size, &k_size), &v_size)) in positions.clone().zip(of_each) {
+        let turns = rope.at(position);
+        let x = next(&mut xs, columns);
+        let (heads, _) = split(x, kv_dim);
         let unit = block_shift(v_size, BITS);
         round_all(next(&mut vs, kv_dim), unit, heads);
         values.store(position, heads, unit);
         let unit = block_shift(k_size, BITS);
         round_all(next(&mut ks, kv_dim), unit, heads);
-        rotate(heads, rope.at(position));
+        rotate(heads, turns);
         keys.store(position, heads, unit);
-    }
-    let unit = |size| query_shift(size, config.head_dim(), frac);
-    let wo = model.linear(TensorKind::Wo, layer);
-    let columns = wo.cols.next_multiple_of(4);
-    let (mut qs, mut vectors) = (q, &mut **vector);
-    for (position, &q_size) in positions.clone().zip(&*q_sizes) {
-        let (queries, _) = split(next(&mut vectors, columns), dim);
-        round_all(next(&mut qs, dim), unit(q_size), queries);
-        rotate(queries, rope.at(position));
+        let (queries, _) = split(x, dim);
+        round_all(next(&mut qs, dim), query_unit(q_size), queries);
+        rotate(queries, turns);
     }
 
     // Nothing in the scratch memory is needed any more, and each position's queries give way to what its heads found.
-    let x = wo.inputs(count, vector, operand, scales, |i, x| {
-        let unit = unit(q_sizes.get(i).copied().unwrap_or(0));
-        let (out, scores) = split(scratch, dim); // [n_heads, head_dim], [HEADS, seq_len]
+    let (mut xs, (out, scores)) = (&mut **vector, split(scratch, dim)); // [n_heads, head_dim], [HEADS, seq_len]
+    for (position, (&q_size, scale)) in positions.zip(q_sizes.iter().zip(&mut *scales)) {
+        let x = next(&mut xs, columns);
         let scratch = Scratch { scores, weights };
-        let size = attend(split(x, dim).0, unit, frac, (&keys, &values), positions.start + i, scratch, out);
-        quantize(out, size, -frac, x)
-    });
-    add_products(&wo, &x, frac, scratch, (hidden, sizes), (count, q_sizes));
+        let (queries, cached) = (split(x, dim).0, (&keys, &values));
+        let size = attend(queries, query_unit(q_size), frac, cached, position, scratch, out);
+        *scale = quantize(out, size, -frac, x);
+    }
+    let x = wo.inputs(count, vector, operand, scales);
+    add_products(&wo, &x, count, frac, (scratch, q_sizes), (hidden, sizes));
 }
 
-/// [`mlp`] of `count` positions.
-#[inline(always)]
-fn mlp_of(model: &Model<'_>, layer: usize, count: usize, memory: &mut Memory<'_>) {
+/// `hidden += w2 (act(w1 x) * w3 x)` or `w2 act(w1 x)` with `x = norm(hidden)`
+pub fn mlp(model: &Model<'_>, layer: usize, count: usize, memory: &mut Memory<'_>) {
     let config = model.config();
     let (hidden_dim, frac) = (config.hidden_dim, model.frac());
     let Memory { hidden, sizes, out_sizes, scales, scratch, operand, vector, .. } = memory;
+    let [gate_sizes, up_sizes, _] = out_sizes;
 
     let w1 = model.linear(TensorKind::W1, layer);
-    let x = read_hidden(
-        model,
-        TensorKind::MlpNorm,
-        layer,
-        &w1,
-        count,
-        (hidden, sizes),
-        (vector, operand, scales),
-    );
-    let (gate, up) = split(scratch, count * hidden_dim); // [count, hidden_dim] each
-    let [gate_sizes, up_sizes, _] = &mut *out_sizes;
-    w1.forward(&x, count, frac, gate, gate_sizes);
+    let norm = model.norm(TensorKind::MlpNorm, layer);
+    let x = read_hidden(&norm, &w1, count, frac, (hidden, sizes), (vector, operand, scales));
+    let (gate, rest) = split(scratch, count * hidden_dim); // [count, hidden_dim]
+    let (up, _) = split(rest, if config.gated { count * hidden_dim } else { 0 }); // the same, or nothing
+    w1.forward(&x, frac, gate, gate_sizes);
     if config.gated {
-        let (up, _) = split(up, count * hidden_dim);
-        model.linear(TensorKind::W3, layer).forward(&x, count, frac, up, up_sizes);
+        model.linear(TensorKind::W3, layer).forward(&x, frac, up, up_sizes);
     }
+
     let w2 = model.linear(TensorKind::W2, layer);
-    let mut sizes_of_both = gate_sizes.iter().zip(&*up_sizes);
-    let x = w2.inputs(count, vector, operand, scales, |i, x| {
-        let (&gate_size, &up_size) = sizes_of_both.next().unwrap_or((&0, &0));
-        let gate = row(gate, hidden_dim, i);
-        let up = config.gated.then(|| (&*row(up, hidden_dim, i), up_size));
+    let (mut gates, mut ups, mut xs) = (gate, up, &mut **vector);
+    let of_each = gate_sizes.iter().zip(&*up_sizes).zip(&mut *scales);
+    for ((&gate_size, &up_size), scale) in of_each.take(count) {
+        let gate = next(&mut gates, hidden_dim);
+        let up = config.gated.then(|| (&*next(&mut ups, hidden_dim), up_size));
         let (size, unit) = activation::apply(config.activation, (gate, gate_size), up, frac);
-        quantize(gate, size, unit, x)
-    });
-    let [out_sizes, ..] = out_sizes;
-    add_products(&w2, &x, frac, scratch, (hidden, sizes), (count, out_sizes));
+        *scale = quantize(gate, size, unit, next(&mut xs, w2.cols.next_multiple_of(4)));
+    }
+    let x = w2.inputs(count, vector, operand, scales);
+    add_products(&w2, &x, count, frac, (scratch, gate_sizes), (hidden, sizes));
 }
 
 /// `logits [vocab_size] = head norm(hidden)` of the newest of `count` positions, at the beginning of the scratch memory.
 pub fn head(model: &Model<'_>, count: usize, memory: &mut Memory<'_>) {
     let Memory { hidden, sizes, out_sizes, scales, scratch, operand, vector, .. } = memory;
-    let (dim, newest) = (model.config().dim, count.saturating_sub(1));
+    let (config, frac, newest) = (model.config(), model.frac(), count.saturating_sub(1));
     let head = model.linear(TensorKind::Head, 0);
-    let newest = (row(hidden, dim, newest), row(sizes, 1, newest));
-    let x = read_hidden(
-        model,
-        TensorKind::FinalNorm,
-        0,
-        &head,
-        1,
-        (newest.0, newest.1),
-        (vector, operand, scales),
-    );
-    head.forward(&x, 1, model.frac(), split(scratch, model.config().vocab_size).0, &mut out_sizes[0]);
+    let norm = model.norm(TensorKind::FinalNorm, 0);
+    let hidden = (row(hidden, config.dim, newest), row(sizes, 1, newest));
+    let x = read_hidden(&norm, &head, 1, frac, (hidden.0, hidden.1), (vector, operand, scales));
+    head.forward(&x, frac, split(scratch, config.vocab_size).0, &mut out_sizes[0]);
 }
 
 /// How many of `count` positions have an element of the residual stream in the outer half of its range, one doubling from
@@ -174,44 +138,40 @@ pub fn near_saturation(count: usize, memory: &Memory<'_>) -> u32 {
 }
 
 /// `norm(hidden)` of `count` positions, with the magnitudes of `hidden`, as a matrix wants it.
-#[inline(always)]
+#[inline(never)]
 fn read_hidden<'v>(
-    model: &Model<'_>,
-    norm: TensorKind,
-    layer: usize,
+    norm: &Norm<'_>,
     reader: &Linear<'_>,
     count: usize,
+    frac: i32,
     (hidden, sizes): (&mut [i32], &[u32]),
     (vector, operand, scales): (&'v mut [i16], &'v mut [u32], &'v mut [Scale]),
 ) -> Inputs<'v> {
-    let (dim, frac) = (model.config().dim, model.frac());
-    let norm = model.norm(norm, layer);
-    let (mut rest, mut each) = (hidden, sizes.iter());
-    reader.inputs(count, vector, operand, scales, |_, x| {
-        norm.forward(next(&mut rest, dim), each.next().copied().unwrap_or(0), frac, x)
-    })
+    // A norm is as wide as the matrix that reads it.
+    let (dim, columns) = (reader.cols, reader.cols.next_multiple_of(4));
+    let (mut hiddens, mut xs) = (hidden, &mut *vector);
+    for (&size, scale) in sizes.iter().zip(&mut *scales).take(count) {
+        *scale = norm.forward(next(&mut hiddens, dim), size, frac, next(&mut xs, columns));
+    }
+    reader.inputs(count, vector, operand, scales)
 }
 
-/// `hidden += matrix x` for `count` positions, by way of the scratch memory; `sizes` become the magnitudes of `hidden`.
-#[inline(always)]
+/// `hidden += matrix x` for `count` positions, by way of `out`; `sizes` become the magnitudes of `hidden`.
+#[inline(never)]
 fn add_products(
     matrix: &Linear<'_>,
     x: &Inputs<'_>,
+    count: usize,
     frac: i32,
-    scratch: &mut [i32],
+    (out, out_sizes): (&mut [i32], &mut [u32]),
     (hidden, sizes): (&mut [i32], &mut [u32]),
-    (count, out_sizes): (usize, &mut [u32]),
 ) {
     let dim = matrix.scales.len();
-    let (out, _) = split(scratch, count * dim);
-    matrix.forward(x, count, frac, out, out_sizes);
-    let (mut hidden, mut out) = (hidden, out);
-    if let (1, [size, ..]) = (count, &mut *sizes) {
-        *size = kernel::add(hidden, out);
-        return;
-    }
+    let (out, _) = split(out, count * dim);
+    matrix.forward(x, frac, out, out_sizes);
+    let (mut hiddens, mut outs) = (hidden, out);
     for size in sizes.iter_mut().take(count) {
-        *size = kernel::add(next(&mut hidden, dim), next(&mut out, dim));
+        *size = kernel::add(next(&mut hiddens, dim), next(&mut outs, dim));
     }
 }
 

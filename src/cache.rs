@@ -85,10 +85,17 @@ impl KvCache<'_> {
     /// So many tokens from this position on are finished: their scales count from now on.
     pub fn finish(&mut self, position: usize, count: usize) {
         let seq_len = self.seq_len.max(1);
-        let keys = self.largest_keys.iter_mut().zip(chunks(self.key_scales, seq_len));
-        let values = self.largest_values.iter_mut().zip(chunks(self.value_scales, seq_len));
-        for (largest, scales) in keys.chain(values) {
-            *largest = largest_with(*largest, scales.get(position..position + count));
+        finish(self.largest_keys, self.key_scales, (seq_len, position, count));
+        finish(self.largest_values, self.value_scales, (seq_len, position, count));
+    }
+}
+
+/// [`KvCache::finish`] of the keys or of the values.
+fn finish(largest: &mut [u8], scales: &[u8], (seq_len, position, count): (usize, usize, usize)) {
+    for newer in position..position + count {
+        for (largest, &scale) in largest.iter_mut().zip(scales.iter().skip(newer).step_by(seq_len)) {
+            *largest = scale.max(*largest);
+            keep_rolled();
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A matrix of int8 or int4 weights with a scale per row, times the vectors of some positions.
 
 use crate::format::InputWidth;
-use crate::kernel::{self, Input, Weights};
-use crate::shift::{ceil_log2, shift_left};
+use crate::kernel::{self, Weights};
+use crate::shift::{ceil_log2, keep_rolled, shift_left};
 use crate::vector::{Scale, narrow, next};
 
 /// A matrix `[rows, columns]` in flash.
@@ -40,94 +40,69 @@ impl Inputs<'_> {
 }
 
 impl Linear<'_> {
-    /// The vectors of `count` positions as this matrix wants them: `make` leaves 14-bit integers for each in the place that
-    /// it is given, padded to whole groups of four, and tells their scale, for which there is room in `scales`.
-    #[inline(always)]
+    /// The vectors of `count` positions as this matrix wants them. They are 14-bit integers, one vector after the other, each
+    /// padded to whole groups of four, at these scales, which become those of the inputs.
+    #[inline(never)]
     pub fn inputs<'v>(
         &self,
         count: usize,
         vectors: &'v mut [i16],
         operands: &'v mut [u32],
         scales: &'v mut [Scale],
-        mut make: impl FnMut(usize, &mut [i16]) -> Scale,
     ) -> Inputs<'v> {
-        if count != 1 {
-            return self.several_inputs(count, vectors, operands, scales, make);
-        }
-        let x = vectors.get_mut(..self.cols.next_multiple_of(4)).unwrap_or_default();
-        let natural = make(0, x);
-        let (factor, scale) = narrow(x, natural, self.input);
-        if let [first, ..] = scales {
-            *first = scale;
-        }
-        let vectors = kernel::Inputs::only(&self.weights, (self.input, self.sparse), factor, x, operands);
-        Inputs { vectors, scales }
-    }
-
-    /// [`Linear::inputs`] of more than one position. Out of line, to keep its variables away from those of a single one.
-    #[inline(never)]
-    fn several_inputs<'v>(
-        &self,
-        count: usize,
-        vectors: &'v mut [i16],
-        operands: &'v mut [u32],
-        scales: &'v mut [Scale],
-        mut make: impl FnMut(usize, &mut [i16]) -> Scale,
-    ) -> Inputs<'v> {
-        let (columns, form) = (self.cols.next_multiple_of(4), (self.input, self.sparse));
+        let (form, shape) = ((self.input, self.sparse), (self.cols.next_multiple_of(4), count));
         let mut each = scales.iter_mut();
-        let memory = (vectors, operands);
-        let vectors = kernel::Inputs::several(&self.weights, form, columns, count, memory, &mut |i, x| {
-            let natural = make(i, x);
-            let (factor, scale) = narrow(x, natural, self.input);
-            if let Some(place) = each.next() {
-                *place = scale;
-            }
+        let vectors = kernel::Inputs::new(&self.weights, form, shape, (vectors, operands), |x| {
+            let scale = each.next()?;
+            let factor;
+            (factor, *scale) = narrow(x, *scale, self.input);
             factor
         });
         Inputs { vectors, scales }
     }
 
-    /// `y = W x + b` with `frac` fraction bits for each of `count` positions, one after the other in `y`; their
+    /// `y = W x + b` with `frac` fraction bits for each position, one after the other in `y`; their
     /// [`magnitude`](kernel::magnitude)s go to `sizes`. `x` comes from [`Linear::inputs`] of this matrix or of one with the
     /// same layout and width.
     ///
     /// Each sum, of at most 31 bits, is multiplied by the row's scale and by the vector's, 15 bits each, of which 16 are
     /// cut off each time, and shifted to its place.
     #[inline(always)]
-    pub fn forward(&self, x: &Inputs<'_>, count: usize, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
-        match (x.vectors.one(count), x.scales, &mut *sizes) {
-            (Some(one), [scale, ..], [size, ..]) => *size = self.forward_one(one, *scale, frac, y),
+    pub fn forward(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
+        match (&mut *sizes, x.scales, x.vectors.count()) {
+            // Each token that is written comes this way.
+            ([size, ..], [scale, ..], 1) => *size = self.forward_one(&x.vectors, 0, *scale, frac, y),
             _ => self.forward_several(x, frac, y, sizes),
         }
     }
 
-    /// One position: each token that is written comes this way.
-    #[inline(never)]
-    fn forward_one(&self, x: &Input<'_>, scale: Scale, frac: i32, y: &mut [i32]) -> u32 {
-        let done = kernel::product(&self.weights, x, y);
-        self.finish(y, done, scale, frac)
-    }
-
     #[inline(never)]
     fn forward_several(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
-        let (rows, done) = (self.scales.len(), self.products(x, y));
+        let rows = self.scales.len();
+        kernel::products_together(&self.weights, &x.vectors, rows, y);
         let mut ys = y;
-        for (size, &scale) in sizes.iter_mut().zip(x.scales).take(x.vectors.count()) {
-            *size = self.finish_again(next(&mut ys, rows), done, scale, frac);
+        for (i, (size, &scale)) in sizes.iter_mut().zip(x.scales).enumerate().take(x.vectors.count()) {
+            *size = self.forward_one(&x.vectors, i, scale, frac, next(&mut ys, rows));
         }
     }
 
-    /// [`Linear::finish`] out of line.
+    /// [`Linear::forward`] of position i. The only copy of it: one position and several come here.
     #[inline(never)]
-    fn finish_again(&self, y: &mut [i32], done: u32, scale: Scale, frac: i32) -> u32 {
+    fn forward_one(&self, x: &kernel::Inputs<'_>, i: usize, scale: Scale, frac: i32, y: &mut [i32]) -> u32 {
+        let done = kernel::product(&self.weights, x, i, y);
         self.finish(y, done, scale, frac)
     }
 
     /// The sums alone; returns the power of two by which they are too large.
-    #[inline(always)]
+    #[cfg(any(test, feature = "selftest"))]
     pub fn products(&self, x: &Inputs<'_>, y: &mut [i32]) -> u32 {
-        kernel::products(&self.weights, &x.vectors, self.scales.len(), y)
+        let rows = self.scales.len();
+        kernel::products_together(&self.weights, &x.vectors, rows, y);
+        let (mut ys, mut done) = (y, 0);
+        for i in 0..x.count() {
+            done = kernel::product(&self.weights, &x.vectors, i, next(&mut ys, rows));
+        }
+        done
     }
 
     /// From the sums of one vector, 2^`done` times as large as they are, to `y`.
@@ -137,10 +112,7 @@ impl Linear<'_> {
         let right = self.headroom() as i32 - 32 - self.exponent - scale.exponent - frac;
         let mut size = kernel::rescale(y, self.scales, up, scale.mantissa, right.clamp(-2, 31));
         if right < -2 {
-            for y in y.iter_mut() {
-                *y = shift_left(*y, right.unsigned_abs() - 2);
-            }
-            size = kernel::magnitude(y);
+            size = shift_further(y, right.unsigned_abs() - 2);
         }
         if self.bias.is_empty() { size } else { kernel::add(y, self.bias) }
     }
@@ -154,6 +126,16 @@ impl Linear<'_> {
             InputWidth::A8 => 8 - ceil_log2(self.cols.div_ceil(512)).min(8),
         }
     }
+}
+
+/// `y * 2^left`, saturated; returns the magnitude. Few matrices ask for it.
+#[inline(never)]
+fn shift_further(y: &mut [i32], left: u32) -> u32 {
+    for y in y.iter_mut() {
+        *y = shift_left(*y, left);
+        keep_rolled();
+    }
+    kernel::magnitude(y)
 }
 
 #[cfg(test)]
@@ -187,10 +169,9 @@ mod tests {
                 };
                 let (mut y, mut scale) = (vec![0; rows], [Scale::power(0)]);
                 let mut operand = vec![0; kernel::operand_len(cols)];
-                let x = linear.inputs(1, &mut x, &mut operand, &mut scale, |_, x| {
-                    quantize(&values, kernel::magnitude(&values), -18, x)
-                });
-                linear.forward(&x, 1, 16, &mut y, &mut [0]);
+                scale[0] = quantize(&values, kernel::magnitude(&values), -18, &mut x);
+                let x = linear.inputs(1, &mut x, &mut operand, &mut scale);
+                linear.forward(&x, 16, &mut y, &mut [0]);
                 for r in 0..rows {
                     let s = f64::from(scales[r]) * 2f64.powi(-25);
                     let exact: f64 = (0..cols)

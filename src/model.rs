@@ -7,7 +7,7 @@ use crate::format::{
 use crate::kernel::{Nibbles, Weights};
 use crate::linear::Linear;
 use crate::norm::Norm;
-use crate::shift::{keep_rolled, shift};
+use crate::shift::{keep_rolled, round_shift, shift, shift_left};
 use crate::tokenizer::Tokenizer;
 use crate::workspace::Plan;
 use zerocopy::{FromBytes, Immutable};
@@ -176,7 +176,7 @@ impl<'m> Model<'m> {
             Some(t) => Linear {
                 weights: self.weights(&t),
                 scales: self.elements(t.scales, 2 * t.spec.rows),
-                bias: self.elements(t.bias, t.bias_len()),
+                bias: if t.bias == 0 { &[] } else { self.elements(t.bias, t.bias_len()) },
                 exponent: i32::from(t.exponent),
                 cols: t.spec.cols,
                 input: t.input,
@@ -233,12 +233,16 @@ impl<'m> Model<'m> {
         let few = t.layout.side_by_side();
         let first = t.layout.place(t.spec.cols, row, 0);
         let step = t.layout.place(t.spec.cols, row, few) - first;
-        // A layout's bytes differ from weights in their sign, if at all.
-        let signs: [u8; 4] = core::array::from_fn(|column| t.layout.decode(0, column) as u8);
+        // A layout's bytes differ from weights in their sign, if at all, in even columns or in all.
+        let signs = [t.layout.decode(0, 0) as u8, t.layout.decode(0, 1) as u8];
         let row = data.get(first..).unwrap_or_default();
+        let (right, left) = (s.clamp(0, 31) as u32, s.min(0).unsigned_abs());
         for (hidden, bytes) in hidden.chunks_mut(few).zip(row.chunks(step.max(1))) {
-            for ((h, &byte), sign) in hidden.iter_mut().zip(bytes).zip(signs) {
-                *h = h.saturating_add(shift(i32::from((byte ^ sign) as i8) * scale, s));
+            for (column, (h, &byte)) in hidden.iter_mut().zip(bytes).enumerate() {
+                let value = round_shift(i32::from((byte ^ signs[column & 1]) as i8) * scale, right);
+                // To the left is rare, and is not worth a loop of its own.
+                *h = h.saturating_add(if left == 0 { value } else { shift_left(value, left) });
+                keep_rolled();
             }
         }
     }

@@ -132,6 +132,9 @@ impl Sampler {
     /// The next token. `history` are the tokens so far, the latest last; only the repetition penalty reads
     /// it. Token 0 if there are no logits.
     pub fn sample(&mut self, logits: Logits<'_>, history: &[Token]) -> Token {
+        if self.base_2.is_none() && self.penalty == ONE {
+            return logits.argmax();
+        }
         let scores = Scores::new(logits, history, [self.penalty, self.reciprocal]);
         let best = scores.best();
         let Some(base_2) = self.base_2 else { return best.0 };

@@ -18,6 +18,7 @@ pub fn loss_f32(model: &Model, tokens: &[u16], chunk: usize) -> Result<(f64, usi
 /// [`loss_f32`] on a given number of threads; the result does not depend on it.
 pub fn loss_on_threads(model: &Model, tokens: &[u16], chunk: usize, threads: usize) -> Result<(f64, usize)> {
     let shape = &model.config().config;
+    let model = model.rounded();
     let losses = over_chunks(shape, tokens, chunk, threads, &|| {
         let mut evaluator = model.evaluator(chunk);
         Ok(move |inputs: &[u16], targets: &[u16]| Ok(evaluator.loss(inputs, targets)))
@@ -74,6 +75,7 @@ pub fn compare(
             "the f32 model: found {name} = {found}, wanted {wanted} as in the model file"
         );
     }
+    let twin = &*twin.rounded();
     let sums = over_chunks(model.config(), tokens, chunk, all_threads(), &|| {
         let mut memory = Memory::new(model);
         Ok(move |inputs: &[u16], targets: &[u16]| {

@@ -19,12 +19,12 @@ pub struct Inspection {
     frac: u8,
     parameters: usize,
     /// Bytes of the file.
-    bytes: usize,
-    tensors: Vec<TensorRow>,
-    tokenizer_bytes: usize,
+    pub(crate) bytes: usize,
+    pub(crate) tensors: Vec<TensorRow>,
+    pub(crate) tokenizer_bytes: usize,
     /// Bytes of a session.
-    workspace: usize,
-    workspace_parts: Vec<(&'static str, usize)>,
+    pub(crate) workspace: usize,
+    pub(crate) workspace_parts: Vec<(&'static str, usize)>,
     boards: Vec<Fit>,
 }
 
@@ -51,14 +51,14 @@ struct Shape {
 }
 
 #[derive(Debug, Serialize)]
-struct TensorRow {
-    name: String,
+pub(crate) struct TensorRow {
+    pub(crate) name: String,
     shape: [usize; 2],
     dtype: String,
     /// Bits of the vectors that the matrix multiplies.
     input_bits: Option<u8>,
     /// Bytes in the file; 0 for a tied head.
-    bytes: usize,
+    pub(crate) bytes: usize,
     /// Share of the file.
     share: f64,
 }

@@ -1,6 +1,7 @@
 //! The host side of thumbformer: everything that happens before the model file.
 
 pub mod bpe;
+pub mod chart;
 pub mod checkpoint;
 pub mod cli;
 pub mod corpus;
@@ -16,6 +17,7 @@ pub mod model;
 pub mod nn;
 pub mod optimizer;
 pub mod prepare;
+pub mod report;
 pub mod schedule;
 pub mod sweep;
 pub mod tokenizer;

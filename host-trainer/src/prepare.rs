@@ -114,6 +114,18 @@ fn encode_in(
     })
 }
 
+/// Writes tokens that are there already to a folder, those to learn from and the held-out ones.
+pub fn store(folder: &Path, tokenizer: &[u8], parts: [&[u16]; 2]) -> Result<[TokenFile; 2]> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    for (name, tokens) in [TRAIN, VALID].into_iter().zip(parts) {
+        let mut writer = TokenWriter::create(&folder.join(name), tokenizer)?;
+        writer.push(tokens)?;
+        writer.finish()?;
+    }
+    let open = |name: &str| TokenFile::open(&folder.join(name), tokenizer);
+    Ok([open(TRAIN)?, open(VALID)?])
+}
+
 /// The two parts of a corpus as a configuration wants them.
 pub fn parts(corpus: &Corpus, config: &TrainConfig) -> Parts {
     let data = &config.data;

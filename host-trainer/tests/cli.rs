@@ -413,7 +413,7 @@ fn usage_is_explained() {
         assert!(thumbformer(&[command, "--help"]).contains("Usage: thumbformer"), "{command}");
     }
     let help = thumbformer(&["train", "--help"]);
-    for part in ["--corpus <PATH>", "Sequences per step [default: 8]", "Transformer blocks [default: 5]"] {
+    for part in ["--corpus <PATH>", "Sequences per batch [default: 8]", "Transformer blocks [default: 5]"] {
         assert!(help.contains(part), "{help}, wanted {part:?}");
     }
     for args in

@@ -212,6 +212,16 @@ fn answers_are_learned_and_a_run_of_pairs_goes_on() {
         assert_eq!(told["text"], format!("{prompt}{answer}"), "{told}");
     }
 
+    // Packed, a row has several pairs.
+    let said = place.tune("packed", &[&["--pairs", &pairs, "--steps", "150", "--pack"], &rate[..]].concat());
+    assert!(said["valid_loss"].as_f64().unwrap() < 0.2, "{said}");
+    let rows = |run: &str| {
+        let tokens = fs::read(place.path(run).join("train.u16")).unwrap().len() / 2;
+        let config = host_trainer::train::TrainConfig::read(&place.path(run).join("config.toml")).unwrap();
+        tokens / config.sequence()
+    };
+    assert!(rows("packed") < rows("pairs"), "{} and {}", rows("packed"), rows("pairs"));
+
     // The same run in two parts; the pairs are not read again.
     let start = ["--pairs", &pairs, "--steps", "20", "--eval-interval", "5"];
     place.tune("whole", &start);
@@ -236,7 +246,10 @@ fn answers_are_learned_and_a_run_of_pairs_goes_on() {
     assert!(place.params("parts").values == whole);
     let error =
         refused(&["train", "--resume", "-o", &place.arg("parts"), "--steps", "30", "--engine", "torch"]);
-    assert!(error.contains("the torch engine"), "{error}");
+    assert!(
+        error.contains("pairs: found in the run, but the torch engine learns from texts only"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -246,10 +259,7 @@ fn patience_ends_a_run_and_the_best_is_kept() {
     let little: String = fs::read_to_string(place.path("second.txt")).unwrap().chars().take(700).collect();
     fs::write(place.path("little.txt"), little).unwrap();
     let flags = ["--corpus", &place.arg("little.txt"), "--steps", "3000", "--eval-interval", "10"];
-    let said = place.tune(
-        "run",
-        &[&flags[..], &["--patience", "3", "--learning-rate", "0.01", "--held-out", "0.3"]].concat(),
-    );
+    let said = place.tune("run", &[&flags[..], &["--patience", "3", "--learning-rate", "0.01"]].concat());
     assert_eq!(said["stopped_early"], true, "{said}");
     assert!(said["steps"].as_u64().unwrap() < 3000);
     let metrics = fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();
@@ -286,7 +296,10 @@ fn what_cannot_be_tuned_is_named() {
         (&["--corpus", &second, "--lora", "2", "--freeze", "*"], "freeze: found *, wanted none with lora"),
         (&["--corpus", &second, "--config", &place.arg("model.toml")], "found [model], wanted none"),
         (&["--corpus", &second, "--accumulate", "0"], "accumulate: found 0, wanted at least 1"),
-        (&["--pairs", &place.arg("bad.jsonl")], "bad.jsonl: line 1: missing field `answer`"),
+        (
+            &["--pairs", &place.arg("bad.jsonl")],
+            "bad.jsonl, line 1: \"answer\": found \"prompt\", wanted this field",
+        ),
         (&["--pairs", &place.arg("none.jsonl")], "cannot read "),
     ] {
         let error = error(flags);

@@ -110,6 +110,14 @@ fn what_the_torch_engine_lacks_is_named() {
     let error = refused(&["train", "-o", "nowhere", "--engine", "torch", "--nproc", "0"]);
     assert!(error.contains("--nproc: found 0, wanted at least 1"), "{error}");
 
+    for (flags, message) in [
+        (["--optimizer", "muon"], "optimizer: found muon, wanted adamw for the torch engine"),
+        (["--ema", "0.9"], "ema: found 0.9, wanted 0 for the torch engine"),
+    ] {
+        let error = refused(&[&["train", "-o", "nowhere", "--engine", "torch"], &flags[..]].concat());
+        assert!(error.contains(message), "{error}");
+    }
+
     let place = Place::new("torch-lacks");
     let set_up = |venv: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_thumbformer"));
@@ -140,6 +148,41 @@ fn the_engines_agree_over_200_steps() {
         place.train(name, model, "steps = 200", &[]);
         place.train(&torch, model, "steps = 200", &["--engine", "torch"]);
         place.agree(name, &torch, 200);
+    }
+}
+
+#[test]
+#[ignore = "5 GB of PyPI packages: cargo xtask test --torch"]
+fn the_engines_agree_on_schedules_and_accumulated_batches() {
+    let place = Place::new("torch-schedules");
+    for (name, training, nproc) in [
+        ("linear", "steps = 100\naccumulate = 2\nschedule = \"linear\"\nbeta2 = 0.99", "1"),
+        ("wsd", "steps = 100\naccumulate = 3\nschedule = \"wsd\"\ncooldown = 0.5", "2"),
+    ] {
+        let torch = format!("{name}-torch");
+        place.train(name, LLAMA, training, &[]);
+        place.train(&torch, LLAMA, training, &["--engine", "torch", "--nproc", nproc]);
+        place.agree(name, &torch, 100);
+        let [one, other] = [name, &torch]
+            .map(|run| checkpoint::load(&place.path(run).join("best.safetensors")).unwrap().info.provenance);
+        assert_eq!(one, other);
+    }
+}
+
+#[test]
+#[ignore = "5 GB of PyPI packages: cargo xtask test --torch"]
+fn both_engines_lose_patience() {
+    let place = Place::new("torch-patience");
+    for (run, flags) in [("rust", &[][..]), ("torch", &["--engine", "torch"])] {
+        place.train(run, PLAIN, "steps = 2000\npatience = 1\nlearning_rate = 0.02", flags);
+        let steps = place.metrics(run, "loss").len();
+        assert!(steps < 2000 && steps.is_multiple_of(50), "{run}: {steps}");
+        let metrics = fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();
+        let last: Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+        assert_eq!(last["stopped_early"], true, "{run}: {last}");
+        // One evaluation that was not the lowest, and the last, on everything.
+        let losses = place.metrics(run, "valid_loss");
+        assert_eq!(losses.len(), steps / 50 + 1);
     }
 }
 

@@ -24,12 +24,20 @@ class Training:
     """The table `[training]`."""
 
     batch: int
+    accumulate: int
+    optimizer: str
     learning_rate: float
+    schedule: str
     final_rate: float
     warmup: float
+    cooldown: float
+    beta1: float
+    beta2: float
+    momentum: float
     weight_decay: float
     clip: float
     dropout: float
+    ema: float
     seed: int
     threads: int
     eval_interval: int
@@ -37,6 +45,17 @@ class Training:
     checkpoint_seconds: float
     steps: int | None = None
     minutes: float | None = None
+    patience: int | None = None
+
+    def check(self) -> None:
+        """What the twin knows by name but cannot do must not go unheeded either."""
+        for name, can in (("optimizer", ("adamw",)), ("schedule", ("cosine", "linear", "wsd")), ("ema", (0.0,))):
+            if (found := getattr(self, name)) not in can:
+                wanted = " or ".join(map(str, can))
+                raise ValueError(f"config.toml: [training]: {name}: found {found}, wanted {wanted} for the torch engine")
+
+
+TABLES = ("data", "model", "training")
 
 
 def table(kind: type, config: dict, name: str):
@@ -55,6 +74,7 @@ class State:
     seed: int
     seconds: float
     best_loss: float
+    stale: int
     params: np.ndarray = field(repr=False)
     m: np.ndarray = field(repr=False)
     v: np.ndarray = field(repr=False)
@@ -67,8 +87,13 @@ class Folder:
         self.path = Path(path)
         with open(self.path / "config.toml", "rb") as file:
             config = tomllib.load(file)
+        if unknown := sorted(set(config) - set(TABLES)):
+            raise ValueError(f"config.toml: found [{'], ['.join(unknown)}], which the torch engine does not know")
+        if "pairs" in config.get("data", {}):
+            raise ValueError("config.toml: [data]: found pairs, but the torch engine learns from texts only")
         self.model = table(ModelConfig, config, "model")
         self.training = table(Training, config, "training")
+        self.training.check()
         self.train_tokens = token_file(self.path / "tokens" / "train.u16")
         self.valid_tokens = np.fromfile(self.path / "valid.u16", dtype="<u2")
         self.tensors, self.metadata = read(self.path / "model.safetensors")
@@ -88,11 +113,14 @@ class Folder:
     def state(self) -> State:
         """The newest state."""
         tensors, metadata = read(self.path / "state.safetensors")
+        if (found := metadata.get("optimizer", "adamw")) != "adamw":
+            raise ValueError(f"state.safetensors: optimizer: found {found}, wanted adamw for the torch engine")
         return State(
             step=int(metadata["step"]),
             seed=int(metadata["seed"]),
             seconds=float(metadata["seconds"]),
             best_loss=float(metadata["best_loss"]),
+            stale=int(metadata.get("stale", 0)),
             params=tensors["params"],
             m=tensors["optimizer.m"],
             v=tensors["optimizer.v"],
@@ -100,16 +128,24 @@ class Folder:
 
     def save(self, state: State) -> None:
         """Writes the state, then the model."""
-        metadata = {name: str(getattr(state, name)) for name in ("step", "seed", "seconds", "best_loss")}
+        names = ("step", "seed", "seconds", "best_loss", "stale")
+        metadata = {name: str(getattr(state, name)) for name in names} | {"optimizer": "adamw"}
         vectors = {"params": state.params, "optimizer.m": state.m, "optimizer.v": state.v}
         write(self.path / "state.safetensors", vectors, metadata)
+        self.save_model("model.safetensors", state.params, state.step, state.seed)
+
+    def save_best(self, params: np.ndarray, step: int, seed: int) -> None:
+        """Writes the model with the lowest validation loss."""
+        self.save_model("best.safetensors", params, step, seed)
+
+    def save_model(self, file: str, params: np.ndarray, step: int, seed: int) -> None:
         at = 0
         for name, tensor in self.tensors.items():
             if name != "tokenizer":
-                self.tensors[name] = state.params[at : at + tensor.size].reshape(tensor.shape)
+                self.tensors[name] = params[at : at + tensor.size].reshape(tensor.shape)
                 at += tensor.size
-        provenance = f"{self.provenance}, {state.step} steps, seed {state.seed}"
-        write(self.path / "model.safetensors", self.tensors, self.metadata | {"provenance": provenance})
+        provenance = f"{self.provenance}, {step} steps, seed {seed}"
+        write(self.path / file, self.tensors, self.metadata | {"provenance": provenance})
 
     def forget_after(self, step: int) -> None:
         """Drops the metrics of steps that are going to be done again."""

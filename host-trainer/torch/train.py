@@ -4,6 +4,7 @@ The loop is that of host-trainer/src/train. Whatever engine did a step, the othe
 Ctrl-C or termination finishes the step, saves, and leaves.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -72,12 +73,14 @@ class StopSignal:
 
 
 def rate(training: Training, fraction: float) -> float:
-    """The learning rate at a fraction of the budget: a linear warm-up, then half a cosine."""
+    """The learning rate at a fraction of the budget: a linear warm-up, then down, as host-trainer/src/schedule.rs."""
     if fraction < training.warmup:
         return training.learning_rate * fraction / training.warmup
-    decayed = (fraction - training.warmup) / max(1.0 - training.warmup, 1e-38)
+    fall = training.cooldown if training.schedule == "wsd" else 1.0 - training.warmup
+    fallen = max(0.0, (fraction - (1.0 - fall)) / max(fall, 1e-38))
+    left = 0.5 * (1.0 + math.cos(math.pi * fallen)) if training.schedule == "cosine" else 1.0 - fallen
     last = training.learning_rate * training.final_rate
-    return last + 0.5 * (1.0 + math.cos(math.pi * decayed)) * (training.learning_rate - last)
+    return last + left * (training.learning_rate - last)
 
 
 class Run:
@@ -94,12 +97,15 @@ class Run:
         self.parameters = self.folder.parameters(self.model)
         self.model.to(self.world.device)
         self.parallel = self.model if self.world.size == 1 else DistributedDataParallel(self.model)
-        # Gains and biases do not decay.
+        # Gains, biases and learned positions do not decay.
+        names = [name for name in self.folder.tensors if name != "tokenizer"]
+        pairs = list(zip(names, self.parameters, strict=True))
+        decays = [p.dim() > 1 and not name.startswith("pos_embeddings.") for name, p in pairs]
         groups = [
-            {"params": [p for p in self.parameters if p.dim() > 1], "weight_decay": t.weight_decay},
-            {"params": [p for p in self.parameters if p.dim() == 1], "weight_decay": 0.0},
+            {"params": [p for p, d in zip(self.parameters, decays) if d], "weight_decay": t.weight_decay},
+            {"params": [p for p, d in zip(self.parameters, decays) if not d], "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=t.learning_rate, betas=(0.9, 0.95), eps=1e-8)
+        self.optimizer = torch.optim.AdamW(groups, lr=t.learning_rate, betas=(t.beta1, t.beta2), eps=1e-8)
         self.restore(self.folder.state())
         if self.world.rank == 0:
             self.folder.forget_after(self.step)
@@ -109,7 +115,8 @@ class Run:
     def restore(self, state: State) -> None:
         if state.seed != self.training.seed:
             raise ValueError(f"seed: found {state.seed} in the state, wanted {self.training.seed} as in config.toml")
-        self.step, self.seconds_before, self.best_loss = state.step, state.seconds, state.best_loss
+        self.step, self.seconds_before = state.step, state.seconds
+        self.best_loss, self.stale = state.best_loss, state.stale
         self.started = time.monotonic()
         self.agreed_seconds = self.seconds()
         unflatten(state.params, self.parameters)
@@ -141,15 +148,23 @@ class Run:
         t, world = self.training, self.world
         if t.dropout > 0.0:
             torch.manual_seed(Random(t.seed, DROPOUT_STREAM, self.step, world.rank).next_u64() >> 1)
-        starts = batch(self.folder.train_tokens, t.seed, self.step, t.batch, self.seq_len)
-        inputs, targets = self.rows(self.folder.train_tokens, world.share(starts))
+        size = t.batch * t.accumulate
+        starts = world.share(batch(self.folder.train_tokens, t.seed, self.step, size, self.seq_len))
         self.optimizer.zero_grad()
-        loss = loss_sum(self.parallel, inputs, targets)
-        # The processes' gradients are averaged; the loss is the mean over the whole batch.
-        (loss * (world.size / (t.batch * self.seq_len))).backward()
-        total, seconds, asked = world.sum(loss.item(), self.seconds() / world.size, float(self.stop.asked))
+        # A batch at a time; gradients meet after the last.
+        share = math.ceil(len(starts) / t.accumulate)
+        parts = [starts[at : at + share] for at in range(0, len(starts), share)]
+        summed = 0.0
+        for i, part in enumerate(parts):
+            alone = i + 1 < len(parts) and world.size > 1
+            with self.parallel.no_sync() if alone else contextlib.nullcontext():
+                loss = loss_sum(self.parallel, *self.rows(self.folder.train_tokens, part))
+                # The processes' gradients are averaged; the loss is the mean over all batches.
+                (loss * (world.size / (size * self.seq_len))).backward()
+            summed += loss.item()
+        total, seconds, asked = world.sum(summed, self.seconds() / world.size, float(self.stop.asked))
         self.agreed_seconds, self.stopped = seconds, asked > 0.0
-        mean = total / (t.batch * self.seq_len)
+        mean = total / (size * self.seq_len)
         if not math.isfinite(mean):
             advice = "a lower learning_rate may help"
             raise ValueError(f"step {self.step}: found a loss of {mean}, wanted a number; {advice}")
@@ -178,11 +193,38 @@ class Run:
             inputs, targets = self.rows(self.folder.valid_tokens, mine[at : at + size])
             total += loss_sum(self.model, inputs, targets).item()
         self.model.train()
-        count = len(starts) * self.seq_len
-        loss = self.world.sum(total)[0] / count
-        self.best_loss = min(self.best_loss, loss)
-        self.note(f"step {self.step}  validation loss {loss:.4f} nats per token ({count} tokens)")
-        self.record(step=self.step, valid_loss=loss, valid_tokens=count, seconds=self.seconds())
+        return self.world.sum(total)[0] / (len(starts) * self.seq_len)
+
+    def tell(self, loss: float | None, limit: int | None, **more) -> None:
+        if loss is not None:
+            count = len(chunks(self.folder.valid_tokens, self.seq_len, limit)) * self.seq_len
+            self.note(f"step {self.step}  validation loss {loss:.4f} nats per token ({count} tokens)")
+            self.record(step=self.step, valid_loss=loss, valid_tokens=count, seconds=self.seconds(), **more)
+
+    def judge(self, loss: float | None) -> bool:
+        """Keeps the model with the lowest loss; whether this is it."""
+        if loss is None:
+            return False
+        if loss >= self.best_loss:
+            self.stale += 1
+            return False
+        self.best_loss, self.stale = loss, 0
+        if self.world.rank == 0:
+            self.folder.save_best(flatten(self.parameters), self.step, self.training.seed)
+        return True
+
+    def has_no_patience(self) -> bool:
+        return self.training.patience is not None and self.stale >= self.training.patience
+
+    def conclude(self, stopped_early: bool) -> float | None:
+        """The last evaluation: on all that is held out and, to compare it with those before, on as much as they took."""
+        limit = self.training.eval_tokens
+        loss = self.evaluate(None)
+        if not stopped_early:
+            same = len(self.folder.valid_tokens) <= limit + 1
+            if self.judge(loss if same else self.evaluate(limit)):
+                self.save()
+        self.tell(loss, None, **({"stopped_early": True} if stopped_early else {}))
         return loss
 
     def record(self, **line) -> None:
@@ -202,6 +244,7 @@ class Run:
                 seed=self.training.seed,
                 seconds=self.seconds(),
                 best_loss=self.best_loss,
+                stale=self.stale,
                 params=flatten(self.parameters),
                 m=flatten(self.moments("exp_avg")),
                 v=flatten(self.moments("exp_avg_sq")),
@@ -213,34 +256,39 @@ class Run:
         t, first = self.training, self.step
         smoothed, trained = 0.0, 0.0
         saved = told = time.monotonic()
-        while self.fraction(self.step) < 1.0 and not self.stopped:
+        while self.fraction(self.step) < 1.0 and not self.has_no_patience() and not self.stopped:
             began = time.monotonic()
             line = self.advance()
             now = time.monotonic()
             trained += now - began
             smoothed += (line["loss"] - smoothed) / min(self.step - first, 20)
-            speed = (self.step - first) * t.batch * self.seq_len / trained
+            speed = (self.step - first) * t.batch * t.accumulate * self.seq_len / trained
             self.record(**line, tokens_per_second=round(speed), seconds=self.seconds())
             fraction = self.fraction(self.step)
             if now - told >= SECONDS_BETWEEN_LINES or self.step == first + 1:
                 self.note(f"{100 * fraction:3.0f}%  step {self.step}  loss {smoothed:.3f}  {speed:.0f} tokens/s")
                 told = now
             if self.step % t.eval_interval == 0 and fraction < 1.0:
-                self.evaluate(t.eval_tokens)
+                loss = self.evaluate(t.eval_tokens)
+                self.tell(loss, t.eval_tokens)
+                self.judge(loss)
             if now - saved >= t.checkpoint_seconds:
                 self.save()
                 saved = now
         # Saved first: whoever interrupts may not wait for the evaluation.
         self.save()
-        interrupted = self.fraction(self.step) < 1.0
+        stopped_early = self.fraction(self.step) < 1.0 and self.has_no_patience()
+        interrupted = self.fraction(self.step) < 1.0 and not stopped_early
+        valid_loss = None if interrupted else self.conclude(stopped_early)
         return {
             "interrupted": interrupted,
+            "stopped_early": stopped_early,
             "steps": self.step,
             "train_loss": smoothed,
-            "valid_loss": None if interrupted else self.evaluate(None),
+            "valid_loss": valid_loss,
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "seconds": self.seconds(),
-            "tokens_per_second": (self.step - first) * t.batch * self.seq_len / max(trained, 1e-9),
+            "tokens_per_second": (self.step - first) * t.batch * t.accumulate * self.seq_len / max(trained, 1e-9),
         }
 
 

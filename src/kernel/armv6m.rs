@@ -7,23 +7,26 @@
 
 mod attention;
 pub mod int4;
+mod operand;
 mod passes;
 mod softmax;
 pub mod sparse;
 mod strided;
 mod tiles;
 mod vectors;
+mod whole_words;
 
 use crate::format::Layout;
 
-#[cfg(feature = "selftest")]
-pub use super::offset_bytes::operand_len;
 pub use attention::{scores, weighted_sum};
+#[cfg(feature = "selftest")]
+pub use operand::operand_len;
+pub use operand::{prepare, prepare_scaled};
 pub use passes::{activate_gated, rescale};
 pub use softmax::softmax;
 pub use strided::matvec_strided;
 pub use tiles::tiles;
-pub use vectors::{add, multiply, peak, prepare, rotate, round, scale, store};
+pub use vectors::{add, multiply, peak, rotate, round, scale, store};
 
 pub use super::attention::{arrange_pair, product_pair, scores_pair, softmax_pair};
 pub use super::passes::{magnitude, squares};

@@ -6,8 +6,6 @@ mod passes;
 mod scores;
 mod softmax;
 pub mod sparse;
-#[cfg(feature = "selftest")]
-mod suite;
 mod tiles;
 
 use super::columns::Columns;
@@ -18,8 +16,6 @@ pub use pair::{arrange_pair, product_pair};
 pub use passes::{activate_gated, add, peak, rescale, rotate, round, scale, squares};
 pub use scores::scores_pair;
 pub use softmax::softmax_pair;
-#[cfg(feature = "selftest")]
-pub use suite::check;
 #[cfg(feature = "selftest")]
 pub use tiles::operand_len;
 pub use tiles::{prepare, prepare_scaled, tiles};

@@ -38,6 +38,7 @@ const fn missing(columns: usize) -> usize {
 }
 
 /// Puts an input vector into the form that [`product`] wants.
+#[inline(never)]
 pub fn prepare(x: &[i16], _width: InputWidth, operand: &mut [u32]) {
     spread(x, operand, |a, b| u32::from(a as u16) | u32::from(b as u16) << 16, |sum| sum.wrapping_mul(-8));
 }
@@ -146,6 +147,7 @@ pub fn in_blocks(
 /// `operand` is what [`prepare`] makes of `columns` elements. Where there are fewer blocks of four rows than `y` has
 /// rows, the other elements stay as they are; where `operand` is too short, all of them.
 #[allow(dead_code, reason = "a core with a kernel of its own needs it for some widths or in the suite only")]
+#[inline(never)]
 pub fn product(weights: &Nibbles<'_>, columns: usize, operand: &[u32], _width: InputWidth, y: &mut [i32]) {
     in_blocks(weights, columns, operand, y, blocks_of_four);
 }

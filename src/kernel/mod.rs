@@ -29,7 +29,10 @@ mod int4_suite;
 #[allow(unsafe_code)]
 mod mve;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
-#[cfg_attr(thumbformer_kernel = "armv7m", allow(dead_code, reason = "its operand is another one"))]
+#[cfg_attr(
+    any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m"),
+    allow(dead_code, reason = "their operands are others")
+)]
 mod offset_bytes;
 #[cfg(any(test, feature = "selftest"))]
 mod pass_suite;
@@ -71,6 +74,11 @@ mod tall_suite;
 mod tile_suite;
 #[cfg(any(thumbformer_kernel = "vector", test, feature = "selftest"))]
 mod vector;
+#[cfg(all(
+    any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"),
+    feature = "selftest"
+))]
+mod whole_words_suite;
 
 #[cfg(thumbformer_kernel = "armv6m")]
 use armv6m as chosen;
@@ -139,7 +147,7 @@ pub use chosen::{
 };
 pub use int4::Nibbles;
 pub use passes::{BlockShift, Gate, Openings, activate};
-pub use product::{Input, Inputs, Weights, operand_len, product, products};
+pub use product::{Inputs, Weights, operand_len, product, products_together};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or
 /// `"rv32m"`.
@@ -152,8 +160,10 @@ pub fn selftest() -> Result<u32, Failure> {
     #[cfg(not(thumbformer_kernel = "riscv"))]
     let products = products + sparse_suite::run()?;
     let compared = products + attention_suite::run()? + pass_suite::run()?;
-    #[cfg(any(thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
+    #[cfg(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
     let compared = compared + chosen::check()?;
+    #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
+    let compared = compared + whole_words_suite::run()?;
     Ok(compared)
 }
 

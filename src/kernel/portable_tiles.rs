@@ -56,6 +56,7 @@ pub const fn operand_len(columns: usize) -> usize {
 }
 
 /// Two elements a word, the first in the low half.
+#[inline(never)]
 fn prepare(x: &[i16], operand: &mut [u32]) {
     let pairs = x.chunks(2).map(|pair| match *pair {
         [a, b] => u32::from(a as u16) | u32::from(b as u16) << 16,
@@ -69,6 +70,7 @@ fn prepare(x: &[i16], operand: &mut [u32]) {
 }
 
 /// Four rows at a time; `OFFSETS` has a bit set where a byte's sign is to be turned.
+#[inline(never)]
 fn product<const OFFSETS: u32>(tiles: &[u32], columns: usize, operand: &[u32], y: &mut [i32]) {
     if columns == 0 {
         return y.fill(0);

@@ -2,7 +2,7 @@
 
 use super::reference::{self, Tiling};
 use super::suite::{Failure, Random};
-use super::{Inputs, NAME, Weights, products};
+use super::{Inputs, NAME, Weights, product, products_together};
 use crate::format::InputWidth::{self, A8, A16};
 use crate::workspace::MAX_BLOCK;
 
@@ -112,14 +112,14 @@ impl Bench {
             Lie::Tiles(Tiling::Halves) => Weights::Halves(words),
             Lie::Tall => Weights::Tall(words),
         };
-        let (x, operands) = (&mut vectors.0[..], &mut operands[..]);
-        let inputs = if count == 1 {
-            Inputs::only(&weights, (width, sparse), None, &mut x[..columns], operands)
-        } else {
-            Inputs::several(&weights, (width, sparse), columns, count, (x, operands), &mut |_, _| None)
-        };
+        let memory = (&mut vectors.0[..], &mut operands[..]);
+        let inputs = Inputs::new(&weights, (width, sparse), (columns, count), memory, |_| None);
         let mut found = [UNTOUCHED; MAX_BLOCK * MAX_ROWS + ROOM];
-        let done = products(&weights, &inputs, rows, &mut found[..count * rows]);
+        let mut done = 0;
+        products_together(&weights, &inputs, rows, &mut found[..count * rows]);
+        for (i, found) in found.chunks_mut(rows).enumerate().take(count) {
+            done = product(&weights, &inputs, i, found);
+        }
         for (element, &found) in found.iter().enumerate() {
             let (vector, row) = (element / rows, element % rows);
             let expected = if vector < count {

@@ -2,7 +2,7 @@
 
 use super::reference::{self, Tiling};
 use super::suite::{Failure, Random};
-use super::{Inputs, LAYOUT, NAME, Weights, portable, portable::sparse::List, products};
+use super::{Inputs, LAYOUT, NAME, Weights, portable, portable::sparse::List, product};
 use crate::format::InputWidth::{self, A8, A16};
 use crate::format::Layout;
 use zerocopy::{FromBytes, IntoBytes};
@@ -46,8 +46,9 @@ const KERNELS: [Kernel; 2] = [
                 Layout::Halves => Weights::Halves(words),
                 Layout::Tall => Weights::Tall(words),
             };
-            let inputs = Inputs::only(&weights, (width, true), None, x, operand);
-            products(&weights, &inputs, y.len(), y)
+            let columns = x.len();
+            let inputs = Inputs::new(&weights, (width, true), (columns, 1), (x, operand), |_| None);
+            product(&weights, &inputs, 0, y)
         },
         lists: |groups, of, width| {
             let own = !cfg!(any(thumbformer_kernel = "mve", thumbformer_kernel = "vector"));

@@ -4,6 +4,7 @@
 //! which are padded to a multiple of four, then those of the next 16 rows.
 
 use crate::format::{InputWidth, TALL, align};
+use crate::shift::keep_rolled;
 
 /// The kernel's name.
 #[cfg(any(test, feature = "selftest"))]
@@ -20,7 +21,8 @@ impl<'a> Operand<'a> {
     }
 }
 
-/// See [`super::product::prepare`].
+/// See [`super::Inputs::new`].
+#[inline(never)]
 pub fn prepare<'a>(
     x: &mut [i16],
     _width: InputWidth,
@@ -37,7 +39,8 @@ pub fn prepare<'a>(
     Some(Operand(words))
 }
 
-/// See [`super::product::product`].
+/// See [`super::product::products`]. It is not this core's own layout: small rather than fast.
+#[inline(never)]
 pub fn product(tiles: &[u32], &Operand(x): &Operand<'_>, y: &mut [i32]) {
     if x.is_empty() {
         return y.fill(0);
@@ -50,6 +53,7 @@ pub fn product(tiles: &[u32], &Operand(x): &Operand<'_>, y: &mut [i32]) {
                 for (sum, byte) in sums.iter_mut().zip((word ^ 0x8080_8080).to_le_bytes()) {
                     *sum = sum.wrapping_add(i32::from(byte as i8) * x as i32);
                 }
+                keep_rolled();
             }
         }
         for (y, sum) in y.iter_mut().zip(sums.as_flattened()) {

@@ -170,7 +170,7 @@ impl Args {
             return Ok(None);
         }
         let mut train = Command::new(thumbformer);
-        train.arg("train").arg("--output").arg(run).stdout(Stdio::null());
+        train.args(["train", "--plain"]).arg("--output").arg(run).stdout(Stdio::null());
         match self.steps {
             Some(steps) => train.args(["--steps", &steps.to_string()]),
             None => train.args(["--minutes", &self.minutes.to_string()]),

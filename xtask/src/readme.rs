@@ -77,7 +77,7 @@ impl Example {
     /// Runs it in the folder and expects success; firmware runs in the repository and writes the golden text.
     pub fn run(&self, folder: &std::path::Path) -> Result<()> {
         // Minutes are for people.
-        let line = self.line.replace("--minutes 5", "--steps 30");
+        let line = self.line.replace("--minutes 5", "--steps 30").replace("--minutes 3", "--steps 30");
         let firmware = line.starts_with("(cd firmware");
         let mut shell = if cfg!(windows) { Command::new("cmd") } else { Command::new("sh") };
         shell.arg(if cfg!(windows) { "/C" } else { "-c" }).arg(&line);

@@ -1,7 +1,7 @@
 //! Checkpoints: f32 models as safetensors, and the state of a training run beside them.
 //!
 //! Tensors have PyTorch's names and shapes (those of llama2.c's `model.py`). The metadata holds
-//! the [`ModelConfig`] as JSON under `config`, and `name`, `licence` and `provenance`. A tokenizer
+//! the [`ModelConfig`] as JSON under `config`, where the model was trained to be rounded under `quantization`, and `name`, `licence` and `provenance`. A tokenizer
 //! travels as the bytes of a `U8` tensor named `tokenizer`.
 
 mod container;
@@ -58,12 +58,15 @@ pub fn save(path: &Path, model: &Model, info: &Info, tokenizer: Option<&[u8]>) -
         shape: vec![bytes.len()],
         data: Data::U8(bytes),
     }));
-    let metadata = BTreeMap::from([
+    let mut metadata = BTreeMap::from([
         ("config", serde_json::to_string(model.config())?),
         ("name", info.name.clone()),
         ("licence", info.licence.clone()),
         ("provenance", info.provenance.clone()),
     ]);
+    if let Some(quantization) = model.quantization() {
+        metadata.insert("quantization", serde_json::to_string(&quantization)?);
+    }
     container::write(path, &entries, metadata)
 }
 
@@ -84,9 +87,11 @@ fn parse(container: &Container) -> Result<Checkpoint> {
             Some(tensor.data().to_vec())
         }
     };
+    let quantization = metadata.get("quantization").map(|json| serde_json::from_str(json));
+    let quantization = quantization.transpose().context("metadata: quantization")?;
     let mut text = |key: &str| metadata.remove(key).unwrap_or_default();
     let info = Info { name: text("name"), licence: text("licence"), provenance: text("provenance") };
-    let model = Model::from_params(config, params)?;
+    let model = Model::from_params(config, params)?.with_quantization(quantization);
     Ok(Checkpoint { model, info, tokenizer })
 }
 

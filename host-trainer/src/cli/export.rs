@@ -36,10 +36,10 @@ pub struct Choices {
     #[arg(long, value_name = "N")]
     context: Option<usize>,
     /// Bits of the vectors that matrices multiply; auto: 8, but 16 where the calibration text shows that 8 cost
-    /// too much
+    /// too much, or what the model was trained with
     #[arg(long, default_value = "auto", value_parser = ["auto", "8", "16"])]
     activations: String,
-    /// Bits of the weights [default: 8, or mixed where there is a flash budget]
+    /// Bits of the weights [default: what the model was trained with, else 8, or mixed where there is a flash budget]
     #[arg(long, value_enum)]
     bits: Option<Weights>,
     /// Bytes that the model file may take, such as 160K: mixed bits are chosen so that it fits with the least
@@ -101,9 +101,10 @@ pub fn round(model: &Model, tokenizer: &[u8], info: &Info, choices: &Choices) ->
             "16" => Input::All(InputWidth::A16),
             _ => Input::Auto,
         },
-        weights: choices.bits.unwrap_or(match choices.flash_budget {
-            Some(_) => Weights::Mixed,
-            None => Weights::Int8,
+        weights: choices.bits.unwrap_or(match (Weights::trained(model), choices.flash_budget) {
+            (Some(trained), _) => trained,
+            (None, Some(_)) => Weights::Mixed,
+            (None, None) => Weights::Int8,
         }),
         flash_budget: choices.flash_budget,
         max_loss_increase: choices.max_loss_increase,

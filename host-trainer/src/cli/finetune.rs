@@ -1,21 +1,21 @@
 //! `thumbformer finetune`
 
-use super::read_checkpoint;
 use super::text::{self, TextArgs};
 use super::training::{Flags, report};
+use super::{quantize, read_checkpoint};
 use crate::checkpoint::{Checkpoint, Info};
 use crate::corpus::Corpus;
 use crate::data::pairs::{self, Fields};
 use crate::data::{TokenFile, rows};
 use crate::optimizer::Lora;
-use crate::prepare::{encode, split_in_words};
-use crate::train::{Begin, Data, Rows, Samples, TOKENS, TrainConfig, check_folder, train_on};
+use crate::prepare::{encode, split_in_words, store};
+use crate::train::{Begin, Data, Rows, Samples, TOKENS, TrainConfig, check_finetune, check_folder, train_on};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use thumbformer::Tokenizer;
 
-/// Train a checkpoint further, on another text or on prompts with answers
+/// Train a checkpoint further, on another text, on prompts with answers or on what a model writes; also for its integers
 ///
 /// The shape and the tokenizer are the checkpoint's. Writes a run folder as train does; an interrupted run goes on with
 /// `thumbformer train --resume`. Every checkpoint in it is a whole model, adapters included.
@@ -28,7 +28,7 @@ pub struct Args {
     /// The checkpoint (.safetensors) with its tokenizer
     checkpoint: PathBuf,
     /// A text: a UTF-8 file, or a folder of them; may be given more than once
-    #[arg(long, value_name = "PATH", required_unless_present = "pairs", conflicts_with = "pairs")]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["pairs", "teacher_text"], conflicts_with = "pairs")]
     corpus: Vec<PathBuf>,
     #[command(flatten)]
     text: TextArgs,
@@ -48,7 +48,7 @@ pub struct Args {
     /// The run folder
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// A TOML file with the tables "training", "finetune" and "data", or some of them; flags override it
+    /// A TOML file with the tables "training", "finetune", "quantization", "distillation" and "data", or some of them; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The licence of the weights, for the metadata [default: that of the checkpoint]
@@ -56,6 +56,8 @@ pub struct Args {
     licence: Option<String>,
     #[command(flatten)]
     learns: Learns,
+    #[command(flatten)]
+    quantize: quantize::Flags,
     #[command(flatten)]
     training: Flags,
 }
@@ -94,6 +96,7 @@ impl Args {
         let mut config = self.config()?;
         config.model = *model.config();
         config.validate()?;
+        check_finetune(&config, &model)?;
         let bytes = tokenizer
             .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;
         let source = self.source(&mut config, &bytes)?;
@@ -129,6 +132,8 @@ impl Args {
             }
         };
         self.training.apply(&mut config.training);
+        config.view = self.training.view();
+        self.quantize.apply(&mut config)?;
         let (flags, finetune) = (&self.learns, &mut config.finetune);
         finetune.freeze.extend(flags.freeze.iter().cloned());
         finetune.layer_decay = flags.layer_decay.unwrap_or(finetune.layer_decay);
@@ -181,12 +186,19 @@ impl Args {
     }
 
     fn texts(&self, config: &mut TrainConfig, tokenizer: &[u8]) -> Result<Source> {
+        let folder = self.output.join(TOKENS);
+        if let Some((name, mut tokens)) = self.quantize.text(config)? {
+            let held_out = (tokens.len() as f64 * config.data.held_out) as usize;
+            let valid = tokens.split_off(tokens.len() - held_out);
+            eprintln!("tokens    {} to learn, {} held out", tokens.len(), valid.len());
+            let [train, valid] = store(&folder, tokenizer, [&tokens, &valid])?;
+            return Ok(Source { name, train: Part::Text(train), valid: Part::Text(valid) });
+        }
         let data = &mut config.data;
         let corpus = Corpus::open(&self.corpus, &data.split_documents, data.deduplicate)?;
         let split = *data.split.get_or_insert(corpus.default_split());
         data.crc32 = Some(corpus.provenance.crc32);
-        let encoded =
-            encode(&corpus, tokenizer.to_vec(), config, &self.output.join(TOKENS), text::progress())?;
+        let encoded = encode(&corpus, tokenizer.to_vec(), config, &folder, text::progress())?;
         text::tell(&corpus);
         if corpus.documents() > 1 {
             eprintln!("split     {}", split_in_words(split, encoded.held_out, corpus.documents()));

@@ -6,6 +6,8 @@ mod export;
 mod finetune;
 mod import;
 mod inspect;
+mod quantize;
+mod report;
 mod run;
 mod sweep;
 mod text;
@@ -43,6 +45,7 @@ enum Command {
     Import(import::Source),
     Run(run::Args),
     Inspect(inspect::Args),
+    Report(report::Args),
 }
 
 /// Runs the command line and gives the exit code: 0, or 2 after an error, which is told in one line; 130
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Import(source) => source.run().map(done),
         Command::Run(args) => args.run().map(done),
         Command::Inspect(args) => args.run().map(done),
+        Command::Report(args) => args.run().map(done),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -19,9 +19,10 @@ use thumbformer::Activation;
 
 /// Train a tokenizer and a model on a text
 ///
-/// Writes a run folder: config.toml, metrics.jsonl, model.safetensors (the newest checkpoint), best.safetensors (that of
-/// the lowest validation loss), state.safetensors (to go on with --resume), tokens (what the run reads) and valid.u16 (the
-/// tokens of the held-out part). Ctrl-C finishes the step, saves, and leaves with exit code 130.
+/// Writes a run folder: config.toml, metrics.jsonl, report.html (to look at), model.safetensors (the newest checkpoint),
+/// best.safetensors (that of the lowest validation loss), state.safetensors (to go on with --resume), tokens (what the run
+/// reads) and valid.u16 (the tokens of the held-out part). On a terminal there is a dashboard: its key s saves now; q or
+/// Ctrl-C finishes the step, saves, and leaves with exit code 130.
 ///
 /// The torch engine is PyTorch, in a virtual environment that it sets up by itself (THUMBFORMER_TORCH_VENV names another
 /// place for it). It trains the same network on the same batches; either engine goes on with the other's checkpoints.
@@ -118,6 +119,13 @@ impl Args {
         let mut config = self.config()?;
         config.validate()?;
         config.model.config.check().context("no model file can hold this shape")?;
+        ensure!(
+            !torch || config.quantization.is_none() && config.distillation.is_none(),
+            "[quantization] or [distillation]: found with the torch engine, wanted --engine rust"
+        );
+        if torch {
+            torch::check(&config)?;
+        }
         let environment = torch.then(Environment::set_up).transpose()?;
         let source = match self.stored_source(&config)? {
             Some(source) => source,
@@ -125,10 +133,6 @@ impl Args {
         };
         eprintln!("seed      {}", config.training.seed);
         let Source { info, train: tokens, valid, targets, tokenizer } = source;
-        ensure!(
-            !torch || targets.is_none(),
-            "pairs: found in the run, but the torch engine learns from texts only"
-        );
         let outcome = if torch || self.prepare {
             let tokenizer = tokenizer.as_deref();
             hand_over(&self.output, config, &info, &tokens, &valid, tokenizer, self.resume)?;
@@ -261,6 +265,7 @@ impl Args {
         set(&mut shape.vocab_size, self.vocab);
         set(&mut shape.seq_len, self.context);
         self.training.apply(&mut config.training);
+        config.view = self.training.view();
         let data = &mut config.data;
         self.text.apply(data);
         if !self.corpus.is_empty() {

@@ -2,7 +2,7 @@
 
 use crate::optimizer::Method;
 use crate::schedule::Decay;
-use crate::train::{Outcome, TrainingConfig};
+use crate::train::{Outcome, TrainingConfig, View};
 use anyhow::Result;
 use std::path::Path;
 use std::process::ExitCode;
@@ -66,9 +66,20 @@ pub struct Flags {
     /// Threads; 0 takes one for each core [default: 0]
     #[arg(long)]
     threads: Option<usize>,
+    /// Plain lines instead of a dashboard, also on a terminal
+    #[arg(long)]
+    plain: bool,
+    /// What the sample of each evaluation continues [default: the start of the held-out text]
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
 }
 
 impl Flags {
+    /// How the run is to show itself.
+    pub fn view(&self) -> View {
+        View { dashboard: !self.plain, prompt: self.prompt.clone() }
+    }
+
     /// Overrides settings by flags.
     pub fn apply(&self, training: &mut TrainingConfig) {
         fn set<T: Copy>(field: &mut T, flag: Option<T>) {

@@ -234,7 +234,7 @@ mod tests {
             ("{\"prompt\": 5, \"answer\": \"\"}", ", line 3: \"prompt\": found 5, wanted a text"),
             ("{\"prompt\": \"x\", \"answer\": [1]}", ", line 3: \"answer\": found a list, wanted a text"),
             (
-                "{\"prompt\": \"x\", \"answer\": \" \"}",
+                "{\"prompt\": \"x\", \"answer\": \"\"}",
                 ", line 3: \"answer\": found an empty text, wanted some",
             ),
             ("[]", ", line 3: found a list, wanted an object"),

@@ -10,6 +10,7 @@ mod compensate;
 mod draft;
 mod equalize;
 mod fold;
+pub(crate) mod grid;
 mod group;
 pub(crate) mod int4;
 mod limit;
@@ -121,6 +122,13 @@ pub fn export(
     calibration: &[u16],
     options: &Options,
 ) -> Result<Exported> {
+    // A model that was trained to be rounded goes to the very numbers that it was trained with; all that is asked of it is
+    // asked of these.
+    let learned = model;
+    let model = &*learned.rounded();
+    let quantization = learned.quantization();
+    let trained = quantization.and_then(|quantization| quantization.weights);
+    grid::check(learned, options)?;
     let mut config = model.config().config;
     if let Some(seq_len) = options.seq_len {
         ensure!(
@@ -141,13 +149,14 @@ pub fn export(
         text => Cow::Borrowed(text),
     };
     let (mut grouped, mut zeros) = (Cow::Borrowed(model), None);
-    if config.activation.is_sparse() {
+    // Another order would put the columns into other groups.
+    if config.activation.is_sparse() && trained.is_none() {
         (options.progress)("ordering the hidden units");
         zeros = Some(group::group(grouped.to_mut(), &calibration)?);
     }
     let model = &*grouped;
     // What keys gain, four bits of queries' weights lose many times over.
-    let equalize = options.equalize && options.weights != Weights::Int4;
+    let equalize = options.equalize && options.weights != Weights::Int4 && trained.is_none();
     let source = Source::new(model, equalize.then(|| calibrate::excerpt(&calibration)), options.fold_gains)?;
     let peaks = source.peaks(&calibration)?;
     let draft = Draft {
@@ -160,7 +169,11 @@ pub fn export(
 
     let specs: Vec<TensorSpec> = config.tensors().collect();
     let rounded = |bits: &dyn Fn(TensorSpec) -> u8, inputs: Option<&Inputs>| -> Result<Vec<Part>> {
-        specs.iter().map(|&spec| source.round(spec, bits(spec), draft.frac, inputs)).collect()
+        let round = |&spec: &TensorSpec| match trained {
+            Some(bits) => grid::part(learned, bits, spec, draft.frac),
+            None => source.round(spec, bits(spec), draft.frac, inputs),
+        };
+        specs.iter().map(round).collect()
     };
     let plain_bits = |spec: TensorSpec| if options.weights.are_int4(spec.kind) { 4 } else { 8 };
     let wide: &InputOf<'_> = &|_| InputWidth::A16;
@@ -227,7 +240,11 @@ pub fn export(
         bits = Some(found);
     }
 
-    let widths = match options.input {
+    let chosen = match (options.input, quantization.and_then(|quantization| quantization.activations)) {
+        (Input::Auto, Some(width)) => Input::All(width.into()),
+        (input, _) => input,
+    };
+    let widths = match chosen {
         Input::All(_) => None,
         Input::Auto => {
             (options.progress)("choosing the widths of the inputs");
@@ -235,7 +252,7 @@ pub fn export(
             Some(auto::choose(&config, measure()?, &candidate)?)
         }
     };
-    let input = |kind| match (&widths, options.input) {
+    let input = |kind| match (&widths, chosen) {
         (Some(widths), _) => auto::width(&widths.wide, kind),
         (None, Input::All(width)) => width,
         (None, Input::Auto) => InputWidth::A16,

@@ -1,6 +1,6 @@
 //! The decoder, from top to bottom: the one definition that trains, evaluates and shows itself to the exporter.
 
-use super::ModelConfig;
+use super::{ModelConfig, Quantization};
 use crate::nn::attention::{Heads, Mask};
 use crate::nn::embedding::Table;
 use crate::nn::graph::{Recorder, Training, Value};
@@ -14,16 +14,28 @@ struct Decoder<'a, R: Real> {
     net: &'a mut Recorder<Training, R>,
     config: &'a ModelConfig,
     dropout: f32,
+    quantization: Quantization,
     rope: Option<Arc<RopeTable<R>>>,
 }
 
 /// Records the decoder of a valid config for sequences of up to `seq_len` tokens; returns the logits
 /// `[rows, vocab_size]`. Dropout takes this fraction of the embedding and of both branches of every block.
 pub fn decoder<R: Real>(net: &mut Recorder<Training, R>, config: &ModelConfig, dropout: f32) -> Value {
+    quantized_decoder(net, config, dropout, Quantization::NONE)
+}
+
+/// [`decoder`], with vectors, keys and values rounded where the runtime rounds them. Weights are rounded beforehand, with
+/// [`Quantization::round`].
+pub fn quantized_decoder<R: Real>(
+    net: &mut Recorder<Training, R>,
+    config: &ModelConfig,
+    dropout: f32,
+    quantization: Quantization,
+) -> Value {
     let c = &config.config;
     let rope = (c.positions == Positions::Rope)
         .then(|| Arc::new(RopeTable::new(net.tokens(), c.head_dim(), config.rope_theta)));
-    Decoder { net, config, dropout, rope }.logits()
+    Decoder { net, config, dropout, quantization, rope }.logits()
 }
 
 impl<R: Real> Decoder<'_, R> {
@@ -37,6 +49,7 @@ impl<R: Real> Decoder<'_, R> {
             x = self.feed_forward(&name, x);
         }
         let x = self.norm("norm", x);
+        let x = self.vector(x);
         let head = if c.tied { embeddings } else { self.net.table("output.weight", c.vocab_size, c.dim) };
         let logits = self.net.project(&head, x);
         self.net.show("output", logits);
@@ -62,13 +75,21 @@ impl<R: Real> Decoder<'_, R> {
         let (dim, kv_dim) = (heads.dim(), heads.kv_dim());
         let name = format!("{layer}.attention");
         let normed = self.norm(&format!("{layer}.attention_norm"), x);
+        let normed = self.vector(normed);
         let qkv = [("wq", dim), ("wk", kv_dim), ("wv", kv_dim)];
         let mut qkv = self.net.linear(&name, &qkv, c.biases, normed);
+        if self.quantization.cache {
+            qkv = self.net.fake_fixed_heads(heads, qkv);
+        }
         if let Some(rope) = &self.rope {
             qkv = self.net.rope(rope, dim + kv_dim, qkv);
         }
+        if self.quantization.cache {
+            qkv = self.net.fake_cache(heads, qkv);
+        }
         let y = self.net.attention(heads, Mask::Causal, qkv);
         self.net.show(format!("{name}.heads"), y);
+        let y = self.vector(y);
         let branch = self.net.linear(&name, &[("wo", dim)], c.biases, y);
         self.residual(&name, x, branch)
     }
@@ -78,6 +99,7 @@ impl<R: Real> Decoder<'_, R> {
         let c = &self.config.config;
         let name = format!("{layer}.feed_forward");
         let normed = self.norm(&format!("{layer}.ffn_norm"), x);
+        let normed = self.vector(normed);
         let hidden = if c.gated {
             let up = [("w1", c.hidden_dim), ("w3", c.hidden_dim)];
             let up = self.net.linear(&name, &up, c.biases, normed);
@@ -87,8 +109,17 @@ impl<R: Real> Decoder<'_, R> {
             self.net.activation(c.activation.into(), up)
         };
         self.net.show(format!("{name}.hidden"), hidden);
+        let hidden = self.vector(hidden);
         let branch = self.net.linear(&name, &[("w2", c.dim)], c.biases, hidden);
         self.residual(&name, x, branch)
+    }
+
+    /// What a matrix reads.
+    fn vector(&mut self, x: Value) -> Value {
+        match self.quantization.activations {
+            Some(width) => self.net.fake_quantize(width.into(), x),
+            None => x,
+        }
     }
 
     fn residual(&mut self, name: &str, x: Value, branch: Value) -> Value {

@@ -6,21 +6,25 @@
 mod config;
 mod decoder;
 mod params;
+mod quantized;
 
 pub use crate::nn::graph::Tensor;
 pub use config::ModelConfig;
 pub(crate) use config::{ActivationName, NormName, PositionsName};
-pub use decoder::decoder;
+pub use decoder::{decoder, quantized_decoder};
 pub use params::Params;
+pub use quantized::{Quantization, WeightBits, Width};
 
 use crate::nn::graph::{Frozen, Given, Memory, Network, Recorder, Training};
 use anyhow::{Result, ensure};
+use std::borrow::Cow;
 
 /// A decoder and its parameters.
 #[derive(Debug, Clone)]
 pub struct Model {
     config: ModelConfig,
     params: Params,
+    quantization: Option<Quantization>,
 }
 
 impl Model {
@@ -42,7 +46,30 @@ impl Model {
             params::len(&wanted),
             wanted.len()
         );
-        Ok(Self { config, params })
+        Ok(Self { config, params, quantization: None })
+    }
+
+    /// The same parameters, to be rounded where this says, in every forward pass and at export.
+    pub fn with_quantization(self, quantization: Option<Quantization>) -> Self {
+        Self { quantization, ..self }
+    }
+
+    /// Where it was trained to be rounded.
+    pub fn quantization(&self) -> Option<Quantization> {
+        self.quantization
+    }
+
+    /// A model that computes the same, with weights that are rounded once and for all.
+    pub fn rounded(&self) -> Cow<'_, Self> {
+        match self.quantization {
+            Some(quantization @ Quantization { weights: Some(_), .. }) => {
+                let mut rounded = self.clone();
+                quantization.round(&self.config.config, &self.params, &mut rounded.params.values);
+                rounded.quantization = Some(Quantization { weights: None, ..quantization });
+                Cow::Owned(rounded)
+            }
+            _ => Cow::Borrowed(self),
+        }
     }
 
     /// The shape.
@@ -79,7 +106,7 @@ impl Model {
         self.check(tokens)?;
         let (network, mut memory) = self.in_use(tokens.len());
         let given = Given { tokens, ..Given::default() };
-        network.infer(&self.params.values, &given, &mut memory);
+        network.infer(&self.rounded().params.values, &given, &mut memory);
         Ok(network.output(&memory).to_vec())
     }
 
@@ -101,20 +128,37 @@ impl Model {
         self.check(tokens)?;
         let (network, mut memory) = self.in_use(tokens.len());
         let given = Given { tokens, ..Given::default() };
-        network.infer_observed(&self.params.values, &given, &mut memory, observe);
+        network.infer_observed(&self.rounded().params.values, &given, &mut memory, observe);
         Ok(network.output(&memory).to_vec())
+    }
+
+    /// What each head of each layer looks at: for `layers.N.attention.heads` the weights `[n_heads, t, t]`, a row for each
+    /// token.
+    pub fn attention_maps(&self, tokens: &[u16], observe: &mut dyn FnMut(&str, &[f32])) -> Result<()> {
+        self.check(tokens)?;
+        let (network, mut memory) = self.in_use(tokens.len());
+        let given = Given { tokens, ..Given::default() };
+        network.infer_inside(&self.params.values, &given, &mut memory, observe);
+        Ok(())
     }
 
     /// Memory and plan to evaluate sequences of `t` tokens, one after the other.
     pub fn evaluator(&self, t: usize) -> Evaluator<'_> {
-        let network = self.config.training_network(t, 0.0).freeze();
+        let mut net = Recorder::new(1, t);
+        let logits = quantized_decoder(&mut net, &self.config, 0.0, self.in_network());
+        let loss = net.cross_entropy(0.0, logits);
+        let network = net.finish(loss).freeze();
         let memory = Memory::new(&network);
-        Evaluator { model: self, network, memory }
+        Evaluator { model: self.rounded(), network, memory }
+    }
+
+    fn in_network(&self) -> Quantization {
+        self.quantization.unwrap_or(Quantization::NONE)
     }
 
     fn in_use(&self, t: usize) -> (Network<Frozen, f32>, Memory<f32>) {
         let mut net = Recorder::new(1, t);
-        let logits = decoder(&mut net, &self.config, 0.0);
+        let logits = quantized_decoder(&mut net, &self.config, 0.0, self.in_network());
         let network = net.finish(logits).freeze();
         let memory = Memory::new(&network);
         (network, memory)
@@ -134,7 +178,7 @@ impl ModelConfig {
 /// A model and what it needs to evaluate sequences of one length.
 #[derive(Debug)]
 pub struct Evaluator<'a> {
-    model: &'a Model,
+    model: Cow<'a, Model>,
     network: Network<Frozen, f32>,
     memory: Memory<f32>,
 }

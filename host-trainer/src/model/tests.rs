@@ -160,3 +160,42 @@ fn initial_parameters() {
     assert!((deviation("layers.0.feed_forward.w2.weight") - 0.08).abs() < 0.02);
     assert!(params.get("output.weight").is_none());
 }
+
+#[test]
+fn attention_maps_are_the_weights_of_the_values() {
+    let mut config = LLAMA;
+    // More than a block of rows.
+    config.config.seq_len = 40;
+    let model = model(config);
+    let tokens: Vec<u16> = (0..39).map(|i| i * 7 % 11).collect();
+    let t = tokens.len();
+    let mut seen = std::collections::BTreeMap::new();
+    model
+        .forward_observed(&tokens, &mut |site, values| drop(seen.insert(site.to_owned(), values.to_vec())))
+        .unwrap();
+    let mut maps = 0;
+    model
+        .attention_maps(&tokens, &mut |site, weights| {
+            maps += 1;
+            assert_eq!(weights.len(), 4 * t * t, "{site}");
+            let values = &seen[&site.replace("heads", "wv")];
+            for (row, weights) in weights.chunks(t).enumerate() {
+                let (head, i) = (row / t, row % t);
+                assert!(
+                    weights[i + 1..].iter().all(|&w| w == 0.0),
+                    "{site}: head {head} sees the future of {i}"
+                );
+                for c in 0..2 {
+                    // Two heads share a value of width 2.
+                    let found: f32 = (0..=i).map(|j| weights[j] * values[j * 4 + head / 2 * 2 + c]).sum();
+                    let wanted = seen[site][i * 8 + head * 2 + c];
+                    assert!(
+                        (found - wanted).abs() < 1e-4,
+                        "{site}: head {head}, row {i}: {found}, wanted {wanted}"
+                    );
+                }
+            }
+        })
+        .unwrap();
+    assert_eq!(maps, 2);
+}

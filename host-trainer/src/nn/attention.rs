@@ -216,6 +216,20 @@ impl<R: Real> Operation<R> for Attention {
         BLOCK * self.keys * if self.rate > 0.0 { 2 } else { 1 }
     }
 
+    /// The weights `[sequences, n_heads, queries, keys]`; 0 for what a row does not see.
+    fn inside(&self, saved: &[R]) -> Vec<R> {
+        let mut weights = vec![R::ZERO; self.sequences * self.heads.n_heads * self.queries * self.keys];
+        let mut rows = weights.chunks_exact_mut(self.keys);
+        // Blocks are in the order of the rows.
+        for block in self.blocks() {
+            let found = saved[block.p..][..block.rows * block.end].chunks_exact(block.end);
+            for (row, found) in rows.by_ref().take(block.rows).zip(found) {
+                row[..block.end].copy_from_slice(found);
+            }
+        }
+        weights
+    }
+
     fn forward(&self, pass: Forward<'_, R>) {
         let Heads { head_dim, .. } = self.heads;
         let (dim, scale) = (self.heads.dim(), self.scale());

@@ -8,7 +8,7 @@
 use super::graph::{Backward, Forward, Freeze, Mode, Operation, Recorder, Value};
 use super::matrix::Write;
 use super::real::Real;
-use crate::export::{int4, quantize};
+use crate::export::{grid, int4, quantize};
 use thumbformer::format::InputWidth;
 use thumbformer::kernel::{self, BlockShift};
 
@@ -20,7 +20,7 @@ pub fn int8_rows(values: &mut [f32], columns: usize) {
 
 /// Rounds a row-major matrix to int4, a factor for each group of columns and a scale for each row, and back.
 pub fn int4_groups(values: &mut [f32], columns: usize) {
-    let (matrix, factors) = int4::round(values, columns);
+    let (matrix, factors) = grid::round(values, columns);
     let groups = int4::groups(columns);
     let factor = |row: usize, column| f64::from(factors[row * groups + int4::group(columns, column)]);
     restore(&matrix, values, columns, factor);
@@ -81,14 +81,22 @@ const CHUNK: usize = 64;
 /// A vector of the runtime begins in fixed point; so many bits leave what it rounds away to the vector's own scale.
 const FIXED_BITS: i32 = 24;
 
+/// The nearest integer to a number far below 2^51, of two the even one. Without a call to a library, loops become vector instructions.
+#[inline(always)]
+fn nearest(x: f64) -> f64 {
+    const MAGIC: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
+    (x + MAGIC) - MAGIC
+}
+
 /// `docs/numerics.md`, "Vectors": a shift to the bits of an a16 vector, then, for a8, the peak to 127.
 fn round<R: Real>(row: &mut [R], width: InputWidth) {
     let peak = row.iter().fold(0f64, |peak, x| peak.max(x.wide().abs()));
     if peak < f64::from(f32::MIN_POSITIVE) || !peak.is_finite() {
         return;
     }
-    let unit = libm::exp2(f64::from(quantize::exponent_of(peak) + 1 - FIXED_BITS));
-    let fixed = |x: R| libm::round(x.wide() / unit) as i32;
+    let exponent = quantize::exponent_of(peak) + 1 - FIXED_BITS;
+    let (unit, inverse) = (libm::exp2(f64::from(exponent)), libm::exp2(f64::from(-exponent)));
+    let fixed = |x: R| nearest(x.wide() * inverse) as i32;
     let mut values = [0; CHUNK];
     let mut q = [0; CHUNK];
 

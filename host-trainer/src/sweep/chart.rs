@@ -1,6 +1,7 @@
 //! The chart of a sweep, as SVG: a line for each point, a dot for each of its runs at its validation loss.
 
 use super::collect::{Row, Status};
+use crate::chart::{FONT, STYLE, escape, extent, tick_label, ticks};
 use std::fmt::Write;
 
 const WIDTH: f64 = 820.0;
@@ -9,11 +10,6 @@ const TOP: f64 = 64.0;
 const PITCH: f64 = 22.0;
 /// A letter of a label, roughly.
 const LETTER: f64 = 7.0;
-/// Light, and dark where the reader's screen is.
-const STYLE: &str = "text{fill:#1f2328}.muted{fill:#59636e}.grid{stroke:#d1d9e0}.mean{stroke:#1f2328;stroke-width:2}\
-    .dot{fill:#0969da;fill-opacity:.75}\
-    @media(prefers-color-scheme:dark){text{fill:#f0f6fc}.muted{fill:#9198a1}.grid{stroke:#3d444d}\
-    .mean{stroke:#f0f6fc}.dot{fill:#4493f8}}";
 
 /// The chart of the runs that are done; the others are named below it.
 pub fn svg(title: &str, rows: &[Row]) -> String {
@@ -21,29 +17,29 @@ pub fn svg(title: &str, rows: &[Row]) -> String {
     let left = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0) as f64 * LETTER + 24.0;
     let left = left.clamp(80.0, WIDTH / 2.0);
     let losses = lines.iter().flat_map(|(_, losses)| losses.iter().copied());
-    let (low, high) = losses.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
-    let ticks = ticks(low, high);
+    let (low, high) = extent(losses);
+    let ticks = ticks(low, high, 5);
     let bottom = TOP + PITCH * lines.len() as f64;
     let others: Vec<&Row> = rows.iter().filter(|row| row.status != Status::Done).collect();
     let height = bottom + 60.0 + 18.0 * others.len() as f64;
     let title = escape(title);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
-         role=\"img\" font-family=\"-apple-system, 'Segoe UI', Helvetica, Arial, sans-serif\" font-size=\"13\">\n\
+         role=\"img\" {FONT} font-size=\"13\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n\
          <text x=\"0\" y=\"20\" font-size=\"17\" font-weight=\"600\">{title}</text>\n\
          <text x=\"0\" y=\"42\" class=\"muted\">A dot is a run, a bar the mean of a point's seeds; less is better.</text>\n"
     );
     if let [first, .., last] = ticks[..] {
         let x = |loss: f64| left + (loss - first) / (last - first) * (WIDTH - RIGHT - left);
-        let digits = (-(ticks[1] - first).log10().floor()).max(0.0) as usize;
         for &tick in &ticks {
             let _ = writeln!(
                 svg,
                 "<line class=\"grid\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>\n\
-                 <text class=\"muted\" x=\"{0:.1}\" y=\"{1}\" text-anchor=\"middle\">{tick:.digits$}</text>",
+                 <text class=\"muted\" x=\"{0:.1}\" y=\"{1}\" text-anchor=\"middle\">{2}</text>",
                 x(tick),
-                bottom + 18.0
+                bottom + 18.0,
+                tick_label(&ticks, tick)
             );
         }
         let _ = writeln!(
@@ -97,23 +93,6 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Round numbers from below the least to above the greatest loss; none where there are no losses.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
-    if low > high {
-        return Vec::new();
-    }
-    let rough = (high - low).max(1e-3 * high.abs()).max(1e-6) / 5.0;
-    let power = 10f64.powf(rough.log10().floor());
-    let step =
-        [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|step| *step >= rough).unwrap_or(rough);
-    let (first, last) = ((low / step).floor() as i64, (high / step).ceil() as i64);
-    (first..=last.max(first + 1)).map(|i| i as f64 * step).collect()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,13 +125,5 @@ mod tests {
         assert!(svg.find("learning_rate 0.2<").unwrap() < svg.find("learning_rate 0.1<").unwrap(), "{svg}");
         assert!(svg.contains("not shown: 0.2-2: broken, a &lt; b"), "{svg}");
         assert!(svg.contains(">2.0<") && svg.contains(">2.4<") && svg.contains("nats per token"), "{svg}");
-    }
-
-    #[test]
-    fn ticks_enclose_the_losses() {
-        let shown: Vec<_> = ticks(2.03, 2.39).iter().map(|tick| format!("{tick:.1}")).collect();
-        assert_eq!(shown, ["2.0", "2.1", "2.2", "2.3", "2.4"]);
-        assert!(ticks(1.0, 1.0).len() >= 2);
-        assert!(ticks(f64::INFINITY, f64::NEG_INFINITY).is_empty());
     }
 }

@@ -19,7 +19,7 @@ const LAST_STEPS: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "status", content = "why")]
 pub enum Status {
-    /// Its budget is used and the whole held-out text evaluated.
+    /// Its budget is used, or its patience, and the whole held-out text evaluated.
     Done,
     /// It can go on: how far it came.
     Unfinished(String),
@@ -100,7 +100,7 @@ fn row(folder: &Path, point: &Point) -> Row {
 /// Takes the numbers out of the metrics and tells how far they go.
 fn read(row: &mut Row, run: &Path, text: &str) -> Result<Status> {
     let mut losses = Vec::new();
-    let mut evaluated = None;
+    let (mut evaluated, mut stopped_early) = (None, false);
     for (i, line) in text.split_inclusive('\n').enumerate() {
         let value: serde_json::Value = match serde_json::from_str(line) {
             Ok(value) => value,
@@ -115,9 +115,10 @@ fn read(row: &mut Row, run: &Path, text: &str) -> Result<Status> {
         row.seconds = value["seconds"].as_f64().unwrap_or(row.seconds);
         if let Some(loss) = value["valid_loss"].as_f64() {
             evaluated = Some(step);
+            stopped_early = value["stopped_early"] == true;
             row.valid_loss = Some(loss);
             row.best_loss = Some(row.best_loss.map_or(loss, |best| best.min(loss)));
-        } else {
+        } else if value["sample"].is_null() {
             let loss = value["loss"].as_f64();
             losses.push(loss.with_context(|| format!("metrics.jsonl, line {}: found no loss", i + 1))?);
         }
@@ -127,7 +128,7 @@ fn read(row: &mut Row, run: &Path, text: &str) -> Result<Status> {
     // A run may have gone on with another budget than it began with.
     let budget = TrainConfig::read(&run.join("config.toml"))?.budget()?;
     let used = budget.fraction(row.steps, row.seconds);
-    Ok(if used >= 1.0 && evaluated == Some(row.steps) {
+    Ok(if (used >= 1.0 || stopped_early) && evaluated == Some(row.steps) {
         Status::Done
     } else {
         Status::Unfinished(format!("step {}, {:.0} % of its budget", row.steps, 100.0 * used))

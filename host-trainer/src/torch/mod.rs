@@ -4,8 +4,9 @@ mod environment;
 
 pub use environment::Environment;
 
-use crate::train::{Interruptible, Outcome};
-use anyhow::{Context, Result, bail};
+use crate::optimizer::Method;
+use crate::train::{Interruptible, Outcome, TrainConfig};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::io::Read;
 use std::path::Path;
@@ -15,6 +16,27 @@ use std::time::Duration;
 
 /// How often we look whether someone pressed Ctrl-C.
 const POLL: Duration = Duration::from_millis(50);
+
+/// Says what of a configuration the twin cannot do. `checkpoint.py` refuses the same, wherever a folder comes from.
+pub fn check(config: &TrainConfig) -> Result<()> {
+    let t = &config.training;
+    let optimizer = t.optimizer;
+    ensure!(
+        optimizer == Method::AdamW,
+        "optimizer: found {}, wanted adamw for the torch engine",
+        optimizer.name()
+    );
+    ensure!(t.ema == 0.0, "ema: found {}, wanted 0 for the torch engine", t.ema);
+    ensure!(
+        config.finetune.is_default(),
+        "finetune: found in the run, but the torch engine trains all, equally"
+    );
+    ensure!(
+        config.data.pairs.is_none(),
+        "pairs: found in the run, but the torch engine learns from texts only"
+    );
+    Ok(())
+}
 
 /// Trains in a run folder that [`hand_over`](crate::train::hand_over) has made, in `nproc` processes, until its budget is
 /// used or Ctrl-C asks to stop.

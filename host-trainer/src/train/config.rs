@@ -1,7 +1,8 @@
 //! What a run is told: the model's shape and how to train it.
 
+use super::distill::DistillationConfig;
 use crate::corpus::{Documents, Split};
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, Quantization};
 use crate::optimizer::{Finetune, Method};
 use crate::schedule::Decay;
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -22,6 +23,24 @@ pub struct TrainConfig {
     pub finetune: Finetune,
     /// What it learns from. Every field has a default.
     pub data: DataConfig,
+    /// Where numbers are rounded as on the device; without it, nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
+    /// The model to learn from, beside the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<DistillationConfig>,
+    /// How it shows itself; no part of the file.
+    #[serde(skip)]
+    pub view: View,
+}
+
+/// How a run shows itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// Whether there may be a dashboard on a terminal; else plain lines.
+    pub dashboard: bool,
+    /// What samples continue; without it, the start of the held-out text.
+    pub prompt: Option<String>,
 }
 
 /// What to learn from.
@@ -288,6 +307,9 @@ impl TrainConfig {
         );
         let usable = t.checkpoint_seconds >= 0.0;
         ensure!(usable, "checkpoint_seconds: found {}, wanted 0 or more", t.checkpoint_seconds);
+        if let Some(distillation) = &self.distillation {
+            distillation.validate()?;
+        }
         let held_out = self.data.held_out;
         let usable = held_out > 0.0 && held_out < 1.0;
         ensure!(usable, "held_out: found {held_out}, wanted more than 0 and less than 1");

@@ -1,6 +1,7 @@
-//! The folder of a run: `config.toml`, `metrics.jsonl`, `model.safetensors`, `best.safetensors`, `state.safetensors`,
-//! `valid.u16`; `ema.safetensors`, if the weights are averaged; in `tokens` the streams that the run reads; and `train.u16`,
-//! `train.targets.u16` and `valid.targets.u16`, if these are rows whose targets are not the next tokens.
+//! The folder of a run: `config.toml`, `metrics.jsonl`, `report.html`, `model.safetensors`, `best.safetensors`,
+//! `state.safetensors`, `valid.u16`; `ema.safetensors`, if the weights are averaged; in `tokens` the streams that the run
+//! reads; and `train.u16`, `train.targets.u16` and `valid.targets.u16`, if these are rows whose targets are not the next
+//! tokens.
 
 use super::config::TrainConfig;
 use super::samples::Samples;
@@ -77,6 +78,11 @@ impl RunFolder {
         })
     }
 
+    /// Where the report lies.
+    pub fn report(&self) -> PathBuf {
+        self.path.join(REPORT)
+    }
+
     /// Adds a line to the metrics.
     pub fn record(&mut self, line: &Value) -> Result<()> {
         writeln!(self.metrics, "{line}").with_context(|| format!("{}", self.path.join(METRICS).display()))
@@ -118,10 +124,7 @@ impl RunFolder {
         info: &Info,
         tokenizer: Option<&[u8]>,
     ) -> Result<()> {
-        // `stored::Stored` and the torch engine take this end off again.
-        let provenance = format!("{}, {step} steps, seed {seed}", info.provenance);
-        let info = Info { provenance, ..info.clone() };
-        checkpoint::save(&self.path.join(name), model, &info, tokenizer)
+        checkpoint::save(&self.path.join(name), model, &after(info, step, seed), tokenizer)
     }
 
     /// Writes the held-out samples, for other programs, too: without a header.
@@ -145,8 +148,14 @@ impl RunFolder {
     }
 }
 
+/// What the model is after so many steps. `stored::Stored` and the torch engine take this end off again.
+pub fn after(info: &Info, step: u64, seed: u64) -> Info {
+    Info { provenance: format!("{}, {step} steps, seed {seed}", info.provenance), ..info.clone() }
+}
+
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
+const REPORT: &str = "report.html";
 /// The newest checkpoint.
 pub(super) const MODEL: &str = "model.safetensors";
 /// The checkpoint with the lowest validation loss.

@@ -2,27 +2,36 @@
 
 mod average;
 mod config;
+mod dashboard;
+mod distill;
 mod folder;
 mod interrupt;
+mod metrics;
 mod progress;
 mod samples;
+mod sampling;
 mod stored;
 mod trainer;
 mod turns;
 
-pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig};
+pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig, View};
+pub use distill::{DistillationConfig, check_teacher, write};
 pub use folder::{TOKENS, check_folder};
 pub(crate) use interrupt::Interruptible;
+pub use metrics::{Metrics, Sample, Step};
 pub use samples::{Rows, Samples};
+pub(crate) use sampling::text_of;
 pub use stored::{Stored, read_tokens};
-pub use trainer::{StepReport, Trainer};
+pub use trainer::{StepReport, Trainer, check_finetune};
 
 use crate::checkpoint::Info;
 use crate::model::Model;
+use crate::report::{self, Report};
 use anyhow::{Context, Result, ensure};
 use folder::RunFolder;
 use progress::{Moment, Progress};
-use serde_json::json;
+use sampling::Sampling;
+use serde_json::{Value, json};
 use std::num::NonZero;
 use std::path::Path;
 use std::thread;
@@ -101,15 +110,21 @@ pub fn train_on(
     begin: Begin<'_>,
 ) -> Result<Outcome> {
     let (trainer, folder, judged) = open(run_dir, &mut config, data, tokenizer.as_deref(), begin)?;
-    let mut run = Run { trainer, folder, config, info, data, tokenizer, judged, progress: Progress::new() };
+    let metrics = Metrics::read(run_dir)?;
+    let (view, seed, held_out) = (&config.view, config.training.seed, data.valid.tokens());
+    let sampling = Sampling::new(tokenizer.as_deref(), view.prompt.as_deref(), held_out, seed);
+    let sampling = sampling.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        None
+    });
+    let progress = Progress::new(run_dir, view.dashboard);
+    let mut run = Run { trainer, folder, config, info, data, tokenizer, judged, metrics, sampling, progress };
     if let Begin::With(_) = begin {
         run.folder.save_rows(data.train)?;
         run.folder.save_held_out(data.valid)?;
         run.save()?;
     }
-    let outcome = run.until_stopped();
-    run.progress.finish();
-    outcome
+    run.until_stopped()
 }
 
 /// Makes the folder of a run that another program is to do, or readies one to go on: with the weights and the optimizer as
@@ -198,6 +213,8 @@ struct Run<'a> {
     data: Data<'a>,
     tokenizer: Option<Vec<u8>>,
     judged: Judged,
+    metrics: Metrics,
+    sampling: Option<Sampling>,
     progress: Progress,
 }
 
@@ -219,7 +236,7 @@ impl Run<'_> {
             speed.add(self.trainer.tokens_per_step() as f64 / took);
 
             let step = self.trainer.step();
-            self.folder.record(&json!({
+            self.record_line(&json!({
                 "step": step,
                 "loss": report.loss,
                 "learning_rate": report.rate,
@@ -229,32 +246,36 @@ impl Run<'_> {
             }))?;
             let fraction = self.trainer.fraction();
             let pace = start.1.elapsed().as_secs_f64() / (fraction - start.0).max(1e-9);
-            self.progress.show(Moment {
-                step,
-                loss: loss.value,
-                speed: speed.value,
-                fraction,
-                seconds_left: pace * (1.0 - fraction),
-            });
+            let seconds_left = pace * (1.0 - fraction);
+            let moment = Moment { step, loss: loss.value, speed: speed.value, fraction, seconds_left };
+            self.progress.show(&moment, &self.metrics);
             if step.is_multiple_of(self.config.training.eval_interval) && fraction < 1.0 {
                 let limit = self.config.training.eval_tokens;
                 let told = self.evaluate(limit)?;
-                self.record(&told, false)?;
+                self.tell(&told, false)?;
                 self.judge(&told)?;
             }
-            if last_saved.elapsed().as_secs_f64() >= self.config.training.checkpoint_seconds {
+            let due = last_saved.elapsed().as_secs_f64() >= self.config.training.checkpoint_seconds;
+            let asked = listener.asked_to_save();
+            if due || asked {
                 self.save()?;
+                self.report();
                 last_saved = Instant::now();
+            }
+            if asked {
+                self.progress.note(format!("step {step}  saved"));
             }
         }
 
         // Saved first: whoever interrupts may not wait for the evaluation.
         self.save()?;
         self.folder.save_held_out(self.data.valid)?;
+        self.progress.finish();
         drop(listener);
         let stopped_early = self.trainer.fraction() < 1.0 && self.has_no_patience();
         let interrupted = self.trainer.fraction() < 1.0 && !stopped_early;
         let told = if interrupted { None } else { self.conclude(stopped_early)? };
+        self.report();
         Ok(Outcome {
             interrupted,
             stopped_early,
@@ -287,7 +308,7 @@ impl Run<'_> {
                 self.save()?;
             }
         }
-        self.record(&told, stopped_early)?;
+        self.tell(&told, stopped_early)?;
         Ok(told)
     }
 
@@ -303,11 +324,12 @@ impl Run<'_> {
         Ok(Some(Evaluation { loss, count, average: average.map(|(loss, _)| loss) }))
     }
 
-    fn record(&mut self, told: &Option<Evaluation>, stopped_early: bool) -> Result<()> {
+    /// Tells an evaluation, and what the model writes then.
+    fn tell(&mut self, told: &Option<Evaluation>, stopped_early: bool) -> Result<()> {
         let Some(Evaluation { loss, count, average }) = *told else { return Ok(()) };
         let step = self.trainer.step();
         let of_average = average.map_or(String::new(), |loss| format!(", of the average {loss:.4}"));
-        self.progress.note(&format!(
+        self.progress.note(format!(
             "step {step}  validation loss {loss:.4} nats per token{of_average} ({count} tokens)"
         ));
         let mut line = json!({
@@ -322,7 +344,13 @@ impl Run<'_> {
         if stopped_early {
             line["stopped_early"] = true.into();
         }
-        self.folder.record(&line)
+        self.record_line(&line)?;
+        if let Some(sampling) = &self.sampling {
+            let sample = sampling.draw(self.trainer.model(), step)?;
+            self.progress.sample(&sample);
+            self.record_line(&json!({ "step": step, "prompt": sample.prompt, "sample": sample.text }))?;
+        }
+        Ok(())
     }
 
     /// Keeps the model with the lowest loss; with an average, the average is what counts.
@@ -337,6 +365,27 @@ impl Run<'_> {
         } else {
             self.judged.stale += 1;
             Ok(())
+        }
+    }
+
+    fn record_line(&mut self, line: &Value) -> Result<()> {
+        self.metrics.add(line);
+        self.folder.record(line)
+    }
+
+    /// Writes the report. Whatever keeps it from being written shall not keep the run from going on.
+    fn report(&mut self) {
+        let info = folder::after(&self.info, self.trainer.step(), self.config.training.seed);
+        let report = Report {
+            config: &self.config,
+            metrics: &self.metrics,
+            model: Some((self.trainer.model(), &info)),
+            tokenizer: self.tokenizer.as_deref(),
+            held_out: self.data.valid.tokens(),
+            board: report::default_board(),
+        };
+        if let Err(error) = report.write(&self.folder.report()) {
+            self.progress.note(format!("no report: {error:#}"));
         }
     }
 

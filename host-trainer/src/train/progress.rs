@@ -1,16 +1,20 @@
-//! What a run shows on stderr: a bar on a terminal, a plain line now and then elsewhere.
+//! What a run shows on stderr: a dashboard where it is asked for and there is a terminal, plain lines elsewhere.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, stderr};
+use super::dashboard::Dashboard;
+use super::metrics::{Metrics, Sample};
+use crate::chart::printable;
+use std::io::{IsTerminal, stderr, stdin};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-const TICKS: u64 = 1000;
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// The progress of a run.
 #[derive(Debug)]
 pub struct Progress {
-    bar: Option<ProgressBar>,
+    dashboard: Option<Dashboard>,
+    /// What was noted while the dashboard was there; it stays on the terminal when the dashboard has gone.
+    notes: Vec<String>,
     last_line: Option<Instant>,
 }
 
@@ -30,59 +34,76 @@ pub struct Moment {
 }
 
 impl Progress {
-    /// Looks at stderr to decide how to show it.
-    pub fn new() -> Self {
-        let bar = stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(TICKS), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{bar:30} {percent:>3}%  {msg}");
-            bar.set_style(style.expect("a valid template"));
-            bar
-        });
-        Self { bar, last_line: None }
+    /// The progress of the run in a folder. A dashboard needs a terminal to show itself and one to read keys from.
+    pub fn new(run_dir: &Path, dashboard: bool) -> Self {
+        let able = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+        let wanted = dashboard && able && stderr().is_terminal() && stdin().is_terminal();
+        let mut progress = Self { dashboard: None, notes: Vec::new(), last_line: None };
+        if wanted {
+            match Dashboard::new(&run_dir.display().to_string()) {
+                Ok(dashboard) => progress.dashboard = Some(dashboard),
+                Err(error) => eprintln!("no dashboard: {error}"),
+            }
+        }
+        progress
     }
 
-    /// Shows a moment, or on plain output one every few seconds.
-    pub fn show(&mut self, moment: Moment) {
-        let left = moment.seconds_left.round() as u64;
-        let text = format!(
-            "step {}  loss {:.3}  {:.0} tokens/s  ETA {}:{:02}",
-            moment.step,
-            moment.loss,
-            moment.speed,
-            left / 60,
-            left % 60
-        );
-        match &self.bar {
-            Some(bar) => {
-                bar.set_position((moment.fraction * TICKS as f64) as u64);
-                bar.set_message(text);
-            }
-            None if self.last_line.is_none_or(|last| last.elapsed() > BETWEEN_LINES) => {
-                eprintln!("{:3.0}%  {text}", moment.fraction * 100.0);
-                self.last_line = Some(Instant::now());
-            }
-            None => {}
+    /// Shows a moment; as plain output, one every few seconds.
+    pub fn show(&mut self, moment: &Moment, metrics: &Metrics) {
+        if let Some(dashboard) = &mut self.dashboard {
+            return dashboard.show(moment, metrics);
+        }
+        if self.last_line.is_none_or(|last| last.elapsed() > BETWEEN_LINES) {
+            eprintln!(
+                "{:3.0}%  step {}  loss {:.3}  {:.0} tokens/s  ETA {}",
+                moment.fraction * 100.0,
+                moment.step,
+                moment.loss,
+                moment.speed,
+                clock(moment.seconds_left)
+            );
+            self.last_line = Some(Instant::now());
         }
     }
 
     /// Shows a line that stays.
-    pub fn note(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
+    pub fn note(&mut self, line: String) {
+        match &mut self.dashboard {
+            Some(dashboard) => {
+                dashboard.status(&line);
+                self.notes.push(line);
+            }
             None => eprintln!("{line}"),
         }
     }
 
-    /// Leaves the bar as it is.
-    pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.abandon();
+    /// Shows a text that the model wrote; the dashboard has those of the metrics, and the report keeps them.
+    pub fn sample(&self, sample: &Sample) {
+        if self.dashboard.is_none() {
+            let text = printable(&format!("{}{}", sample.prompt, sample.text)).replace('\n', " ");
+            eprintln!("step {}  sample: {text}", sample.step);
+        }
+    }
+
+    /// Gives the terminal back; what was noted stays on it.
+    pub fn finish(&mut self) {
+        if self.dashboard.take().is_some() {
+            self.notes.drain(..).for_each(|line| eprintln!("{line}"));
         }
     }
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        Self::new()
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Seconds as a clock shows them.
+pub fn clock(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    match seconds / 3600 {
+        0 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::average::Average;
 use super::config::{Budget, TrainConfig};
+use super::distill::{self, Teacher};
 use super::samples::{Samples, counted};
 use super::turns::{Sum, sum_in_turns};
 use crate::checkpoint::State;
@@ -10,7 +11,7 @@ use crate::model::Model;
 use crate::nn::batch_norm;
 use crate::nn::graph::{Given, Memory, Network, Training};
 use crate::nn::random::Random;
-use crate::optimizer::{Optimizer, Settings, clip_norm, rules};
+use crate::optimizer::{Optimizer, Rule, Settings, clip_norm, rules};
 use crate::schedule::Schedule;
 use anyhow::{Result, ensure};
 use std::time::Instant;
@@ -18,6 +19,21 @@ use std::time::Instant;
 /// Keep the random choices of a step apart from each other.
 const BATCH_STREAM: u64 = 0xba7c;
 const DROPOUT_STREAM: u64 = 0xd409;
+
+/// Says what of `[finetune]` does not suit a model.
+pub fn check_finetune(config: &TrainConfig, model: &Model) -> Result<()> {
+    what_learns(config, model).map(drop)
+}
+
+/// The adapters, if there are any, and the rules for them or for the parameters.
+fn what_learns(config: &TrainConfig, model: &Model) -> Result<(Option<Adapters>, Vec<Rule>)> {
+    let (t, finetune, params) = (&config.training, &config.finetune, model.params());
+    let new = |lora| Adapters::new(lora, params.tensors(), params.values.clone(), t.seed);
+    let adapters = finetune.lora.as_ref().map(new).transpose()?;
+    let tensors = adapters.as_ref().map_or(params.tensors().to_vec(), Adapters::tensors);
+    let rules = rules(&tensors, config.model.config.n_layers, t.optimizer, finetune)?;
+    Ok((adapters, rules))
+}
 
 /// A run between two steps.
 ///
@@ -34,7 +50,11 @@ pub struct Trainer {
     average: Option<Average>,
     optimizer: Optimizer,
     network: Network<Training, f32>,
-    workers: Vec<(Memory<f32>, Sum)>,
+    teacher: Option<Teacher>,
+    /// The parameters as networks read them, where they are rounded.
+    rounded: Vec<f32>,
+    /// For each thread its memory, and that of the teacher.
+    workers: Vec<((Memory<f32>, Option<Memory<f32>>), Sum)>,
     total: Sum,
     step: u64,
     seconds_before: f64,
@@ -64,21 +84,17 @@ impl Trainer {
     pub fn from(config: TrainConfig, model: Model) -> Result<Self> {
         config.validate()?;
         ensure!(*model.config() == config.model, "[model]: found another shape than the model's");
+        let model = model.with_quantization(config.quantization);
+        let teacher = config.distillation.as_ref().map(|d| Teacher::read(&d.teacher, &config)).transpose()?;
         let len = model.params().values.len();
-        let (t, n_layers) = (&config.training, config.model.config.n_layers);
-        let lora = config.finetune.lora.as_ref();
-        let tensors = model.params().tensors();
-        let base = || model.params().values.clone();
-        let adapters = lora.map(|lora| Adapters::new(lora, tensors, base(), t.seed)).transpose()?;
-        let rules = match &adapters {
-            Some(adapters) => rules(&adapters.tensors(), n_layers, t.optimizer, &config.finetune)?,
-            None => rules(tensors, n_layers, t.optimizer, &config.finetune)?,
-        };
+        let (adapters, rules) = what_learns(&config, &model)?;
+        let t = &config.training;
         let settings =
             Settings { beta1: t.beta1, beta2: t.beta2, momentum: t.momentum, weight_decay: t.weight_decay };
         let learns = adapters.as_ref().map_or(len, |adapters| adapters.values.len());
         let threads = t.threads.clamp(1, t.batch * t.accumulate);
-        let network = config.model.training_network(config.sequence(), t.dropout);
+        let network = distill::network(&config);
+        let memories = || (Memory::new(&network), teacher.as_ref().map(Teacher::memory));
         Ok(Self {
             budget: config.budget()?,
             schedule: Schedule {
@@ -91,7 +107,9 @@ impl Trainer {
             optimizer: Optimizer::new(learns, settings, rules),
             average: (t.ema > 0.0).then(|| Average::new(&model, t.ema)),
             adapters,
-            workers: (0..threads).map(|_| (Memory::new(&network), Sum::zeros(len))).collect(),
+            workers: (0..threads).map(|_| (memories(), Sum::zeros(len))).collect(),
+            teacher,
+            rounded: Vec::new(),
             total: Sum::zeros(len),
             network,
             model,
@@ -206,11 +224,22 @@ impl Trainer {
         // A batch without a target that counts teaches nothing.
         let targets = drawn.iter().map(|(_, targets)| counted(targets)).sum::<usize>().max(1);
         let scale = 1.0 / targets as f32;
-        let (network, params, step) = (&self.network, &self.model.params().values, self.step);
-        sum_in_turns(&mut self.workers, batch, &mut self.total, |i, memory, sum| {
+        let params = match self.config.quantization {
+            None => &self.model.params().values,
+            Some(quantization) => {
+                quantization.round(&self.config.model.config, self.model.params(), &mut self.rounded);
+                &self.rounded
+            }
+        };
+        let (network, teacher, step) = (&self.network, &self.teacher, self.step);
+        sum_in_turns(&mut self.workers, batch, &mut self.total, |i, (memory, asked), sum| {
             let key = Random::keyed(&[t.seed, DROPOUT_STREAM, step, i as u64]).next_u64();
             let (tokens, targets) = drawn[i];
-            let given = Given { tokens, targets, values: &[], scale, key };
+            let values = match (teacher, asked) {
+                (Some(teacher), Some(memory)) => teacher.logits(tokens, memory),
+                _ => &[],
+            };
+            let given = Given { tokens, targets, values, scale, key };
             sum.loss += network.forward(params, &given, memory);
             network.backward(params, &given, memory, &mut sum.grad);
         });

@@ -1,7 +1,5 @@
-//! The short passes: rounding, peaks, operands of matrices, elements of the cache.
+//! The short passes: rounding, peaks, elements of the cache.
 
-use crate::format::InputWidth;
-use crate::kernel::offset_bytes;
 use crate::kernel::passes::{self, BlockShift};
 use core::arch::naked_asm;
 
@@ -106,73 +104,6 @@ naked! {
     keep!("r4", "63", "73"),
     keep!("r7", "64", "74"),
     keep!("r5", "65", "75"),
-}
-
-/// See [`offset_bytes::prepare`].
-pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
-    let aligned = x.as_ptr().addr().is_multiple_of(4) && x.len().is_multiple_of(4);
-    let fits = !x.is_empty() && operand.len() > x.len();
-    let Some((start, words)) = operand.split_first_mut().filter(|_| aligned && fits) else {
-        return offset_bytes::prepare(x, width, operand);
-    };
-    let (x, words) = (x.as_ptr_range(), words.as_mut_ptr());
-    // SAFETY: the input is so many groups of four, more than none, which begin at a word, and there are as many of the
-    // operand.
-    *start = unsafe {
-        match width {
-            InputWidth::A8 => prepare8(x.start, x.end, words),
-            InputWidth::A16 => prepare16(x.start, x.end, words),
-        }
-    };
-}
-
-naked! {
-    /// Returns the start value.
-    ///
-    /// # Safety
-    /// `x`, up to `end`, are groups of four elements, more than none, at words; `words` has room for as many words.
-    prepare8(x: *const i16, end: *const i16, words: *mut u32) -> u32,
-    // X = x2 + 2^16 x0 and C = 2^15 - X (2^23 + 2^7), then the same of x3 and x1. r0: x; r1: end; r2: words; r3: 2^23 +
-    // 2^7; r4, r5: X and C of the even ones, r6, r7 of the odd ones; r12: 2^15
-    "push {{r4-r7, lr}}",
-    "movs r3, #128",
-    "lsls r4, r3, #8",
-    "mov r12, r4",
-    "lsls r4, r3, #16",
-    "adds r3, r3, r4",
-    "2:",
-    "ldmia r0!, {{r5, r7}}",
-    // (x0, x1), (x2, x3)
-    "lsrs r6, r5, #16\n lsls r6, r6, #16\n lsls r4, r5, #16",
-    "asrs r5, r7, #16\n adds r6, r6, r5\n sxth r7, r7\n adds r4, r4, r7",
-    "mov r7, r12\n mov r5, r4\n muls r5, r3, r5\n subs r5, r7, r5",
-    "mov lr, r5\n mov r5, r6\n muls r5, r3, r5\n subs r7, r7, r5\n mov r5, lr",
-    "stmia r2!, {{r4-r7}}",
-    "cmp r0, r1",
-    "bne 2b",
-    "movs r0, #0",
-    "pop {{r4-r7, pc}}",
-}
-
-naked! {
-    /// Returns the start value.
-    ///
-    /// # Safety
-    /// As for [`prepare8`].
-    prepare16(x: *const i16, end: *const i16, words: *mut u32) -> u32,
-    // r0: x; r1: end; r2: words; r3: sum; r4 to r7: elements
-    "push {{r4-r7, lr}}",
-    "movs r3, #0",
-    "2:",
-    "ldmia r0!, {{r4, r6}}",
-    "asrs r5, r4, #16\n sxth r4, r4\n asrs r7, r6, #16\n sxth r6, r6",
-    "adds r3, r3, r4\n adds r3, r3, r5\n adds r3, r3, r6\n adds r3, r3, r7",
-    "stmia r2!, {{r4-r7}}",
-    "cmp r0, r1",
-    "bne 2b",
-    "lsls r3, r3, #7",
-    "rsbs r0, r3, #0",
-    "pop {{r4-r7, pc}}",
 }
 
 /// See [`passes::scale`].

@@ -48,6 +48,7 @@ pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) {
 }
 
 /// See [`int4::product`].
+#[inline(never)]
 pub fn product(weights: &Nibbles<'_>, columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) {
     in_blocks(weights, columns, operand, y, |all| {
         if matches!(width, InputWidth::A16) {

@@ -9,6 +9,7 @@ use core::arch::naked_asm;
 pub use crate::kernel::int4::{Nibbles, prepare};
 
 /// See [`int4::product`](crate::kernel::int4::product).
+#[inline(never)]
 pub fn product(weights: &Nibbles<'_>, columns: usize, operand: &[u32], _width: InputWidth, y: &mut [i32]) {
     in_blocks(weights, columns, operand, y, |Blocks { tiles, factors, operand, missing, sums }| {
         let (blocks, operand) = (sums.len(), operand.as_ptr_range());

@@ -34,7 +34,7 @@ pub use suite::check;
 #[cfg(feature = "selftest")]
 pub use tiles::operand_len;
 pub use tiles::{prepare, prepare_scaled, tiles};
-pub use together::{TOGETHER, gather, gathered};
+pub use together::{TOGETHER, done_together, gather, gathered};
 
 /// The kernels' name.
 pub const NAME: &str = "armv7em-dsp";

@@ -32,6 +32,7 @@ pub fn prepare(x: &[i16], width: InputWidth, operand: &mut [u32]) -> bool {
 }
 
 /// See [`super::tiles::tiles`].
+#[inline(never)]
 pub fn product(tiles: &[u32], columns: usize, list: List<'_, 3>, width: InputWidth, y: &mut [i32]) -> u32 {
     // What comes next wants the sums of so many columns as they are.
     let long = columns > 4 * PART;

@@ -17,6 +17,7 @@ pub const TOGETHER: usize = 3;
 /// Shuffles operands together, three and three, as far as there are three and there is a kernel; returns how many. Each
 /// operand begins [`operand_len`] words after the one before. What is left of the vectors that they were made from gives
 /// way: a group of four has as many bytes there as its two words here.
+#[inline(never)]
 pub fn gather(
     columns: usize,
     count: usize,
@@ -51,8 +52,17 @@ fn pairs(operands: &[u32], columns: usize, i: usize) -> &[[u32; 2]] {
     operands.get(first..).unwrap_or_default().as_chunks().0
 }
 
+/// The power of two by which the sums of [`gathered`] are too large.
+pub fn done_together(width: InputWidth) -> u32 {
+    match width {
+        InputWidth::A8 => 8,
+        InputWidth::A16 => 0,
+    }
+}
+
 /// Multiplies a matrix by `count` vectors that [`gather`] has shuffled into `vectors`; the sums of vector i begin at
-/// `rows * i` in `y`. Returns what [`tiles`](super::tiles()) returns.
+/// `rows * i` in `y`, times 2^[`done_together`].
+#[inline(never)]
 pub fn gathered(
     tiles: &[u32],
     columns: usize,
@@ -60,18 +70,14 @@ pub fn gathered(
     width: InputWidth,
     count: usize,
     (rows, y): (usize, &mut [i32]),
-) -> u32 {
-    let done = match width {
-        InputWidth::A8 => 8,
-        InputWidth::A16 => 0,
-    };
+) {
     let words = vectors.get(..count * columns).map(|vectors| <[u32]>::ref_from_bytes(vectors.as_bytes()));
     let (Some(Ok(words)), Some(y)) = (words, y.get_mut(..count * rows)) else {
-        return done;
+        return;
     };
     let groups = columns / 4;
     if groups == 0 || rows == 0 {
-        return done;
+        return;
     }
     let rows_there = rows.min(tiles.len() / (4 * groups) * 4);
     let three = words.chunks_exact(TOGETHER * 2 * groups).zip(y.chunks_exact_mut(TOGETHER * rows));
@@ -108,7 +114,6 @@ pub fn gathered(
             }
         }
     }
-    done
 }
 
 /// What the kernels want beside what fits registers.

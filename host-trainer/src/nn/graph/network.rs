@@ -33,6 +33,15 @@ impl<R: Real> Memory<R> {
 /// Someone who sees values by the names that [`Recorder::show`](super::Recorder::show) gave them.
 pub type Observe<'a, R> = &'a mut dyn FnMut(&str, &[R]);
 
+/// What an observer sees.
+enum Seen<'a, R> {
+    Nothing,
+    /// The values.
+    Values(Observe<'a, R>),
+    /// [What operations saved](Operation::inside) on the way to the values.
+    Inside(Observe<'a, R>),
+}
+
 impl<M: Mode, R: Real> Network<M, R> {
     pub(super) fn new(tape: Tape<R>, output: usize) -> Self {
         let plan = Plan::new(&tape.nodes, output, M::TRAINS);
@@ -65,7 +74,7 @@ impl<M: Mode, R: Real> Network<M, R> {
         given: &Given<'_, R>,
         memory: &mut Memory<R>,
         multiply: Multiply<R>,
-        mut observe: Option<Observe<'_, R>>,
+        mut seen: Seen<'_, R>,
     ) -> f64 {
         assert_eq!(params.len(), self.parameters(), "found other parameters than were recorded");
         assert_eq!(memory.0.len(), self.plan.len, "found the memory of another network");
@@ -90,10 +99,17 @@ impl<M: Mode, R: Real> Network<M, R> {
                 saved,
                 loss: &mut loss,
             });
-            if let Some(observe) = &mut observe {
-                let output = &memory.0[places.output.clone()];
-                let sites = self.tape.sites.iter().filter(|site| site.node == i);
-                sites.for_each(|site| show(site, node.width, output, observe));
+            let sites = self.tape.sites.iter().filter(|site| site.node == i);
+            match &mut seen {
+                Seen::Nothing => {}
+                Seen::Values(observe) => {
+                    let output = &memory.0[places.output.clone()];
+                    sites.for_each(|site| show(site, node.width, output, observe));
+                }
+                Seen::Inside(observe) => {
+                    let inside = node.operation.inside(&memory.0[places.saved.clone()]);
+                    sites.filter(|_| !inside.is_empty()).for_each(|site| observe(&site.name, &inside));
+                }
             }
         }
         loss
@@ -107,7 +123,7 @@ impl<M: Mode, R: Real> Network<M, R> {
 impl<R: Real> Network<Training, R> {
     /// Runs forward; returns the sum of the losses of all rows.
     pub fn forward(&self, params: &[R], given: &Given<'_, R>, memory: &mut Memory<R>) -> f64 {
-        self.run(params, given, memory, matmul, None)
+        self.run(params, given, memory, matmul, Seen::Nothing)
     }
 
     /// Runs backward what [`forward`](Self::forward) ran just before with the same arguments; adds the gradient of the
@@ -189,7 +205,7 @@ impl<R: Real> Network<Training, R> {
 impl<R: Real> Network<Frozen, R> {
     /// Runs forward; returns the sum of the losses of all rows, if a loss was recorded.
     pub fn infer(&self, params: &[R], given: &Given<'_, R>, memory: &mut Memory<R>) -> f64 {
-        self.run(params, given, memory, matmul, None)
+        self.run(params, given, memory, matmul, Seen::Nothing)
     }
 
     /// [`infer`](Self::infer), slower, with products that are the same on every processor, telling `observe` what was
@@ -201,7 +217,19 @@ impl<R: Real> Network<Frozen, R> {
         memory: &mut Memory<R>,
         observe: Observe<'_, R>,
     ) -> f64 {
-        self.run(params, given, memory, matmul_portable, Some(observe))
+        self.run(params, given, memory, matmul_portable, Seen::Values(observe))
+    }
+
+    /// [`infer`](Self::infer), telling `observe` what operations whose values are to be shown
+    /// [saved](Operation::inside) on the way to them: attention, its weights.
+    pub fn infer_inside(
+        &self,
+        params: &[R],
+        given: &Given<'_, R>,
+        memory: &mut Memory<R>,
+        observe: Observe<'_, R>,
+    ) -> f64 {
+        self.run(params, given, memory, matmul, Seen::Inside(observe))
     }
 }
 

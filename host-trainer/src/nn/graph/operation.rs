@@ -62,6 +62,11 @@ pub trait Operation<R: Real>: Debug + Send + Sync {
         0
     }
 
+    /// What is worth looking at of what a forward pass saved, row-major; nothing for most.
+    fn inside(&self, _saved: &[R]) -> Vec<R> {
+        Vec::new()
+    }
+
     /// Overwrites the output.
     fn forward(&self, pass: Forward<'_, R>);
 

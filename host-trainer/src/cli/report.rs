@@ -1,0 +1,45 @@
+//! `thumbformer report`
+
+use crate::checkpoint::check_output;
+use crate::report::{Run, default_board};
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// Make report.html of a training run: curves, samples, attention, weights, memory
+///
+/// `train` does this by itself at each checkpoint; here it can be for another machine or in another place.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The run folder
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// The page to write [default: RUN/report.html]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The machine of the memory map, by its name in firmware/boards.toml [default: mps2-an386]
+    #[arg(long, value_name = "NAME")]
+    board: Option<String>,
+}
+
+impl Args {
+    pub fn run(self) -> Result<()> {
+        let board = self.board.as_deref().map(boards::find).transpose()?;
+        let run = Run::read(&self.run)?;
+        let output = self.output.unwrap_or_else(|| self.run.join("report.html"));
+        let inputs = [
+            "config.toml",
+            "metrics.jsonl",
+            "model.safetensors",
+            "state.safetensors",
+            "valid.u16",
+            "train.u16",
+            "tokens/train.u16",
+            "tokens/valid.u16",
+        ];
+        let inputs = inputs.map(|name| self.run.join(name));
+        check_output(&output, &inputs.each_ref().map(PathBuf::as_path))?;
+        run.report(board.unwrap_or_else(default_board)).write(&output)?;
+        eprintln!("wrote {}", output.display());
+        Ok(())
+    }
+}
