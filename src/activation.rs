@@ -9,7 +9,7 @@
 
 use crate::format::Activation;
 use crate::kernel::{self, BlockShift, Gate, Openings};
-use crate::shift::{bits, mul_w, round_shift};
+use crate::shift::{bits, keep_rolled, mul_w, round_shift};
 use crate::vector::{BITS, block_shift};
 
 static LOGISTIC: Openings = table(Activation::Silu);
@@ -61,6 +61,7 @@ fn rectify(values: &mut [i32], shift: BlockShift) -> u32 {
     for x in values {
         *x = shift.round(*x).max(0);
         size |= *x as u32;
+        keep_rolled();
     }
     size
 }
@@ -83,6 +84,7 @@ fn squares(
         for x in gate {
             *x = square(*x);
             size |= *x as u32;
+            keep_rolled();
         }
         return (size, -2 * fraction);
     };
@@ -90,6 +92,7 @@ fn squares(
     for (x, &up) in gate.iter_mut().zip(up) {
         *x = mul_w(up << (left & 31), round_shift(square(*x), 14) as i16);
         size |= (*x ^ (*x >> 31)) as u32;
+        keep_rolled();
     }
     (size, 30 - left as i32 - frac - 2 * fraction)
 }

@@ -167,7 +167,6 @@ impl Memory {
             Layout::Rows | Layout::Nibbles => Weights::Rows(bytes(words)),
             Layout::Bytes => Weights::Bytes(words),
             Layout::Halves => Weights::Halves(words),
-            Layout::Tall => Weights::Tall(words),
         };
         scales.fill_with(|| (random.next() >> 17 | 1 << 14) as i16);
         sums.fill_with(|| random.next() as i32 >> 10);

@@ -2,6 +2,7 @@
 
 use crate::Token;
 use crate::fixed::{LOG2_E_Q30, exp2_neg_q30, ln};
+use crate::shift::keep_rolled;
 
 /// Scores (natural logarithms, up to a constant) of all tokens in fixed point: `values[i] * 2^-frac`.
 ///
@@ -60,6 +61,7 @@ impl<'a> Logits<'a> {
     }
 
     /// The token of the largest value, the lowest of equals; token 0 if there are none.
+    #[inline(never)]
     pub fn argmax(&self) -> Token {
         // Four at a time: a new largest one is rare.
         let (fours, rest) = self.values.as_chunks::<4>();
@@ -69,6 +71,7 @@ impl<'a> Logits<'a> {
                 top = four.iter().fold(top, |top, &value| top.max(value));
                 first = 4 * i;
             }
+            keep_rolled();
         }
         if rest.iter().any(|&value| value > top) {
             top = rest.iter().fold(top, |top, &value| top.max(value));

@@ -230,14 +230,13 @@ impl<'m> Model<'m> {
             }
             return;
         }
-        let few = t.layout.side_by_side();
         let first = t.layout.place(t.spec.cols, row, 0);
-        let step = t.layout.place(t.spec.cols, row, few) - first;
+        let step = t.layout.place(t.spec.cols, row, 4) - first;
         // A layout's bytes differ from weights in their sign, if at all, in even columns or in all.
         let signs = [t.layout.decode(0, 0) as u8, t.layout.decode(0, 1) as u8];
         let row = data.get(first..).unwrap_or_default();
         let (right, left) = (s.clamp(0, 31) as u32, s.min(0).unsigned_abs());
-        for (hidden, bytes) in hidden.chunks_mut(few).zip(row.chunks(step.max(1))) {
+        for (hidden, bytes) in hidden.chunks_mut(4).zip(row.chunks(step.max(1))) {
             for (column, (h, &byte)) in hidden.iter_mut().zip(bytes).enumerate() {
                 let value = round_shift(i32::from((byte ^ signs[column & 1]) as i8) * scale, right);
                 // To the left is rare, and is not worth a loop of its own.
@@ -255,7 +254,6 @@ impl<'m> Model<'m> {
             Layout::Rows => Weights::Rows(self.elements(t.data, len)),
             Layout::Bytes => Weights::Bytes(self.elements(t.data, len)),
             Layout::Halves => Weights::Halves(self.elements(t.data, len)),
-            Layout::Tall => Weights::Tall(self.elements(t.data, len)),
             Layout::Nibbles => {
                 let tiles = nibbles::tiles_len(t.spec.rows, t.spec.cols);
                 Weights::Nibbles(Nibbles {

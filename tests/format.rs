@@ -42,10 +42,9 @@ fn plan(spec: TensorSpec, random: &mut impl FnMut() -> u8) -> TensorPlan {
         _ => Dtype::I8,
     };
     let input = if random() & 1 == 0 { InputWidth::A8 } else { InputWidth::A16 };
-    let layout = match (dtype, random() % 4) {
+    let layout = match (dtype, random() % 3) {
         (Dtype::I8, 1) => Layout::Bytes,
         (Dtype::I8, 2) => Layout::Halves,
-        (Dtype::I8, 3) => Layout::Tall,
         (Dtype::I4, _) => Layout::Nibbles,
         _ => Layout::Rows,
     };

@@ -150,7 +150,6 @@ fn row(config: &Config, tensor: &Tensor, file: usize) -> TensorRow {
                 Layout::Rows => "int8 rows",
                 Layout::Bytes => "int8 bytes",
                 Layout::Halves => "int8 halves",
-                Layout::Tall => "int8 tall",
                 Layout::Nibbles => "int8",
             },
             Dtype::I4 => "int4",

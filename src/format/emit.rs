@@ -113,7 +113,7 @@ impl<'a> Emitter<'a> {
         }
         // Padding is a weight of 0, too.
         for column in 0..align(spec.cols) {
-            for row in 0..spec.rows.next_multiple_of(layout.tile_rows()) {
+            for row in 0..align(spec.rows) {
                 let place = layout.place(spec.cols, row, column);
                 let inside = row < spec.rows && column < spec.cols;
                 let weight = inside.then(|| weights.get(row * spec.cols + column)).flatten();

@@ -34,7 +34,7 @@ pub use crc::crc32;
 pub use emit::{Emitter, TensorPlan};
 pub use error::FormatError;
 pub use header::{Header, Section};
-pub use tensor::{Dtype, InputWidth, Layout, TALL, Tensor, TensorKind, TensorSpec};
+pub use tensor::{Dtype, InputWidth, Layout, Tensor, TensorKind, TensorSpec};
 
 /// The first four bytes of every model file.
 pub const MAGIC: [u8; 4] = *b"THMB";

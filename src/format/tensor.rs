@@ -66,37 +66,21 @@ pub enum Dtype {
 pub enum Layout {
     /// Row after row, each padded with zeros to a multiple of four elements.
     Rows = 0,
-    /// Tiles of bytes `weight + 128`, for cores that multiply unsigned bytes best: Cortex-M0, M3.
+    /// Tiles of bytes `weight + 128`, for cores that multiply unsigned bytes best: Cortex-M0, M3, RV32.
     Bytes = 1,
     /// Tiles in which even columns are `weight + 128` and odd columns signed, for the DSP extension: pairs of bytes
     /// are the numbers `256 * odd + (even + 128)`.
     Halves = 2,
     /// Tiles of [`nibbles`], the layout of int4.
     Nibbles = 3,
-    /// Tall tiles, 16 rows by one column, of bytes `weight + 128`, for RV32: a word has the same column of four rows.
-    Tall = 4,
 }
 
-/// Rows of a tall tile.
-pub const TALL: usize = 16;
-
 impl Layout {
-    /// Columns that lie side by side, of each four.
-    pub(crate) const fn side_by_side(self) -> usize {
-        if matches!(self, Self::Tall) { 1 } else { 4 }
-    }
-
-    /// Rows that a matrix is padded to a multiple of, but for [`Layout::Rows`].
-    pub(crate) const fn tile_rows(self) -> usize {
-        if matches!(self, Self::Tall) { TALL } else { 4 }
-    }
-
     /// Bytes of a matrix.
     pub const fn len(self, rows: usize, cols: usize) -> usize {
         match self {
             Self::Rows => rows * align(cols),
             Self::Bytes | Self::Halves => align(rows) * align(cols),
-            Self::Tall => rows.next_multiple_of(TALL) * align(cols),
             Self::Nibbles => nibbles::len(rows, cols),
         }
     }
@@ -108,14 +92,13 @@ impl Layout {
             Self::Bytes | Self::Halves => {
                 row / 4 * 4 * align(cols) + column / 4 * 16 + row % 4 * 4 + column % 4
             }
-            Self::Tall => (row / TALL * align(cols) + column) * TALL + row % TALL,
         }
     }
 
     /// What is added to a weight in this column, modulo 256.
     const fn offset(self, column: usize) -> u8 {
         match self {
-            Self::Bytes | Self::Tall => 128,
+            Self::Bytes => 128,
             Self::Halves if column.is_multiple_of(2) => 128,
             Self::Rows | Self::Halves | Self::Nibbles => 0,
         }
@@ -291,7 +274,7 @@ pub(super) mod field {
         LAYER: "u8" = 1..2;
         /// 0: no data (a gain that is folded), 1: int8 with a scale per row, 2: int16, 3: int4 with factors and a scale per row.
         DTYPE: "u8" = 2..3;
-        /// 0: rows, 1: tiles of bytes, 2: tiles of halves, 3: tiles of nibbles, 4: tall tiles, see below; the same for all that read one vector.
+        /// 0: rows, 1: tiles of bytes, 2: tiles of halves, 3: tiles of nibbles, see below; the same for all that read one vector.
         LAYOUT: "u8" = 3..4;
         /// Bits of the elements that a matrix reads: 8 or 16; the same for all that read one vector.
         INPUT: "u8" = 4..5;
@@ -379,7 +362,7 @@ impl Tensor {
             _ => bad!("dtype"),
         }
         match (entry[field::LAYOUT.start], entry[field::DTYPE.start]) {
-            (0, 0..=2) | (1 | 2 | 4, 1) | (3, 3) => {}
+            (0, 0..=2) | (1 | 2, 1) | (3, 3) => {}
             _ => bad!("layout"),
         }
         if !matches!(entry[field::INPUT.start], 8 | 16) {
@@ -431,8 +414,7 @@ impl Tensor {
                 0 => Layout::Rows,
                 1 => Layout::Bytes,
                 2 => Layout::Halves,
-                3 => Layout::Nibbles,
-                _ => Layout::Tall,
+                _ => Layout::Nibbles,
             },
             input: if entry[field::INPUT.start] == 8 { InputWidth::A8 } else { InputWidth::A16 },
             exponent: entry[field::EXPONENT.start] as i8,

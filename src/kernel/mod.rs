@@ -30,7 +30,7 @@ mod int4_suite;
 mod mve;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
 #[cfg_attr(
-    any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m"),
+    any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"),
     allow(dead_code, reason = "their operands are others")
 )]
 mod offset_bytes;
@@ -56,20 +56,16 @@ mod rows;
     thumbformer_kernel = "armv7m",
     thumbformer_kernel = "dsp",
     thumbformer_kernel = "portable",
-    all(not(thumbformer_kernel = "riscv"), any(test, feature = "selftest"))
+    test,
+    feature = "selftest"
 ))]
 mod sparse;
 #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m"))]
 mod sparse_bytes;
-// Lists of tall tiles have a suite of their own.
-#[cfg(all(not(thumbformer_kernel = "riscv"), any(test, feature = "selftest")))]
+#[cfg(any(test, feature = "selftest"))]
 mod sparse_suite;
 #[cfg(any(test, feature = "selftest"))]
 mod suite;
-#[cfg_attr(all(thumbformer_kernel = "riscv", not(test)), allow(dead_code))]
-mod tall;
-#[cfg(any(test, feature = "selftest"))]
-mod tall_suite;
 #[cfg(any(test, feature = "selftest"))]
 mod tile_suite;
 #[cfg(any(thumbformer_kernel = "vector", test, feature = "selftest"))]
@@ -128,11 +124,6 @@ use int4 as nibbles;
 #[cfg(thumbformer_kernel = "riscv")]
 use riscv::int4 as nibbles;
 
-#[cfg(thumbformer_kernel = "riscv")]
-use riscv::tall as tall_tiles;
-#[cfg(not(thumbformer_kernel = "riscv"))]
-use tall as tall_tiles;
-
 #[cfg(feature = "selftest")]
 pub use suite::Failure;
 
@@ -156,9 +147,7 @@ pub const NAME: &str = chosen::NAME;
 /// Runs the suite on every kernel that this target can run; returns the number of products compared.
 #[cfg(feature = "selftest")]
 pub fn selftest() -> Result<u32, Failure> {
-    let products = suite::selftest()? + products_suite::run()?;
-    #[cfg(not(thumbformer_kernel = "riscv"))]
-    let products = products + sparse_suite::run()?;
+    let products = suite::selftest()? + products_suite::run()? + sparse_suite::run()?;
     let compared = products + attention_suite::run()? + pass_suite::run()?;
     #[cfg(any(thumbformer_kernel = "dsp", thumbformer_kernel = "mve"))]
     let compared = compared + chosen::check()?;

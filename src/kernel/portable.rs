@@ -5,7 +5,6 @@
 //! and on RV32 (4.0), is near the best on Cortex-M3 (3.3), and keeps that at opt-level "s". The loops stay functions
 //! of their own because the compiler spills more registers where they are inlined.
 
-#[cfg(not(thumbformer_kernel = "riscv"))]
 pub mod sparse;
 
 use super::rows::rows;

@@ -14,7 +14,7 @@ use super::chosen;
     thumbformer_kernel = "vector"
 )))]
 use super::sparse;
-use super::{bytes, halves, nibbles, row_matrix, scale, tall_tiles};
+use super::{bytes, halves, nibbles, row_matrix, scale};
 use crate::format::InputWidth;
 use crate::vector::next;
 
@@ -29,8 +29,6 @@ pub enum Weights<'m> {
     Halves(&'m [u32]),
     /// [`Layout::Nibbles`](crate::format::Layout::Nibbles).
     Nibbles(Nibbles<'m>),
-    /// [`Layout::Tall`](crate::format::Layout::Tall).
-    Tall(&'m [u32]),
 }
 
 /// What an operand is.
@@ -45,8 +43,6 @@ enum Form {
         thumbformer_kernel = "vector"
     )))]
     Sparse,
-    /// What [`tall_tiles::prepare`] has left.
-    Tall,
 }
 
 /// Words that [`prepare`] may need for a vector, whatever the layout.
@@ -93,16 +89,10 @@ fn prepare(
     {
         return Form::Usual;
     }
-    #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m"))]
+    #[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "riscv"))]
     if let (Weights::Bytes(_), InputWidth::A8, Some(factor)) = (weights, width, factor) {
-        chosen::prepare_scaled(vector, factor, operand);
+        bytes::prepare_scaled(vector, factor, operand);
         return Form::Usual;
-    }
-    if let Weights::Tall(_) = weights {
-        return match tall_tiles::prepare(vector, width, factor, operand) {
-            Some(_) => Form::Tall,
-            None => Form::Usual,
-        };
     }
     if let Some(factor) = factor {
         scale(vector, factor);
@@ -112,7 +102,6 @@ fn prepare(
         Weights::Bytes(_) => bytes::prepare(vector, width, operand),
         Weights::Halves(_) => halves::prepare(vector, width, operand),
         Weights::Nibbles(_) => nibbles::prepare(vector, width, operand),
-        Weights::Tall(_) => {}
     }
     Form::Usual
 }
@@ -199,12 +188,6 @@ pub fn product(weights: &Weights<'_>, x: &Inputs<'_>, i: usize, y: &mut [i32]) -
             nibbles::product(weights, columns, operand, width, y);
             0
         }
-        Weights::Tall(tiles) => {
-            if x.form == Form::Tall {
-                tall_tiles::product(tiles, &tall_operand(columns, width, operand), y);
-            }
-            0
-        }
     }
 }
 
@@ -222,21 +205,6 @@ fn sparse_product(
     Some(chosen::sparse::product(own, columns, list, width, y))
 }
 
-/// The operand of a vector for tall tiles.
-#[cfg(thumbformer_kernel = "riscv")]
-#[allow(unsafe_code)]
-fn tall_operand(columns: usize, width: InputWidth, operand: &[u32]) -> tall_tiles::Operand<'_> {
-    // SAFETY: inputs have this form only where `prepare` of tall tiles has left their operands for this width and as many
-    // columns. Whoever made the inputs has the operands borrowed since then.
-    unsafe { tall_tiles::Operand::prepared(columns, width, operand) }
-}
-
-/// The operand of a vector for tall tiles.
-#[cfg(not(thumbformer_kernel = "riscv"))]
-fn tall_operand(columns: usize, _: InputWidth, operand: &[u32]) -> tall_tiles::Operand<'_> {
-    tall_tiles::Operand::prepared(columns, operand)
-}
-
 /// The vectors of some positions in the form that the kernel for their matrices wants.
 #[derive(Debug)]
 pub struct Inputs<'a> {
@@ -247,6 +215,10 @@ pub struct Inputs<'a> {
     columns: usize,
     count: usize,
     width: InputWidth,
+    #[cfg_attr(
+        any(thumbformer_kernel = "mve", thumbformer_kernel = "riscv", thumbformer_kernel = "vector"),
+        allow(dead_code, reason = "one form only")
+    )]
     form: Form,
     /// As many vectors from the first on lie in the order of a kernel for several, in `vectors`.
     #[cfg(thumbformer_kernel = "dsp")]

@@ -42,19 +42,6 @@ pub fn tile_product(tiling: Tiling, tiles: &[u32], x: &[i16], row: usize) -> i32
     sum as i32
 }
 
-/// One element of the product of a matrix in tall tiles, 16 rows of one column each, with `x` in its natural order, cut as
-/// above. Every byte is weight + 128.
-pub fn tall_product(tiles: &[u32], x: &[i16], row: usize) -> i32 {
-    let columns = x.len().div_ceil(4) * 4;
-    let mut sum: i64 = 0;
-    for column in 0..x.len() {
-        let word = tiles[(row / 16 * columns + column) * 4 + row % 16 / 4];
-        let byte = (word >> (row % 4 * 8)) as u8;
-        sum += (byte as i64 - 128) * x[column] as i64;
-    }
-    sum as i32
-}
-
 /// One element of the product of an int4 matrix with `x` in its natural order, cut as above: each weight is the number of
 /// four bits minus 8, times the factor of its group.
 pub fn nibble_product(tiles: &[u32], factors: &[u16], x: &[i16], row: usize) -> i32 {

@@ -1,15 +1,14 @@
 //! Kernels for 32-bit RISC-V with multiplication (RV32IM and more).
 
 use super::columns::Columns;
-use super::offset_bytes::{Blocks, in_blocks};
-use crate::format::{InputWidth, Layout};
+use crate::format::Layout;
 use core::arch::naked_asm;
 
-#[cfg(feature = "selftest")]
-pub use super::offset_bytes::operand_len;
-pub use super::offset_bytes::prepare;
 pub use pair::{product_pair, scores::scores_pair};
 pub use softmax::softmax_pair;
+#[cfg(feature = "selftest")]
+pub use tiles::operand_len;
+pub use tiles::{prepare, prepare_scaled, tiles};
 
 pub use super::attention::{arrange_pair, scores, softmax};
 pub use super::passes::{
@@ -20,37 +19,12 @@ pub use super::passes::{
 pub const NAME: &str = "rv32m";
 
 /// The layout that is fastest with these kernels.
-pub const LAYOUT: Layout = Layout::Tall;
+pub const LAYOUT: Layout = Layout::Bytes;
 /// Whether two query heads that share keys and values are faster together.
 pub const PAIRS: bool = true;
 
 /// The kernels read the natural order.
 pub fn arrange(_x: &mut [i16]) {}
-
-/// See [`super::product`].
-pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) -> u32 {
-    let product = match width {
-        InputWidth::A8 => tiles8,
-        InputWidth::A16 => tiles16,
-    };
-    in_blocks(tiles, columns, operand, y, |Blocks { tiles, operand, groups, sums }| {
-        let words = groups * 4;
-        let (pairs, single) = sums.as_chunks_mut::<2>();
-        if !pairs.is_empty() {
-            // SAFETY: by Blocks' lengths, `tiles` holds 2 * pairs blocks, `words` apart, and `operand` what they meet.
-            unsafe {
-                product(tiles.as_ptr(), operand.as_ptr(), pairs.as_mut_ptr(), groups, pairs.len(), words * 4)
-            }
-        }
-        if let ([sums], Some(tiles)) = (single, tiles.get(pairs.len() * 2 * words..)) {
-            let mut twice = [[0; 4]; 2];
-            // SAFETY: `tiles` holds one block more, which is both blocks of a pair where they are 0 apart.
-            unsafe { product(tiles.as_ptr(), operand.as_ptr(), &mut twice, groups, 1, 0) }
-            *sums = twice[0];
-        }
-    });
-    0
-}
 
 /// See [`super::matvec_strided`].
 pub fn matvec_strided(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
@@ -83,202 +57,7 @@ macro_rules! arch {
 pub mod int4;
 mod pair;
 mod softmax;
-pub mod tall;
-
-/// One instruction for each of four registers or pairs of them.
-#[rustfmt::skip]
-macro_rules! each {
-    ($instruction:literal, $a:literal $b:literal $c:literal $d:literal, $rest:expr) => {
-        concat!(
-            $instruction, " ", $a, ", ", $a, $rest, "\n", $instruction, " ", $b, ", ", $b, $rest, "\n",
-            $instruction, " ", $c, ", ", $c, $rest, "\n", $instruction, " ", $d, ", ", $d, $rest, "\n",
-        )
-    };
-}
-
-/// One block's tile at width A8: 48 instructions for 16 products.
-#[rustfmt::skip]
-macro_rules! block8 {
-    ($tiles:literal, $offset:literal, $a:literal $b:literal $c:literal $d:literal) => {
-        concat!(
-            "lw s0, ", $offset, "(", $tiles, ")\n lw s1, ", $offset, "+4(", $tiles, ")\n",
-            "lw a0, ", $offset, "+8(", $tiles, ")\n lw a1, ", $offset, "+12(", $tiles, ")\n",
-            "srli a2, s0, 8\n srli a3, s1, 8\n srli a4, a0, 8\n srli a5, a1, 8\n",
-            each!("and", "s0" "s1" "a0" "a1", ", t6"),
-            each!("and", "a2" "a3" "a4" "a5", ", t6"),
-            each!("mul", "s0" "s1" "a0" "a1", ", t2"),
-            each!("mul", "a2" "a3" "a4" "a5", ", t4"),
-            each!("add", "s0" "s1" "a0" "a1", ", t3"),
-            each!("add", "a2" "a3" "a4" "a5", ", t5"),
-            each!("srai", "s0" "s1" "a0" "a1", ", 16"),
-            each!("srai", "a2" "a3" "a4" "a5", ", 16"),
-            "add ", $a, ", ", $a, ", s0\n add ", $b, ", ", $b, ", s1\n",
-            "add ", $c, ", ", $c, ", a0\n add ", $d, ", ", $d, ", a1\n",
-            "add ", $a, ", ", $a, ", a2\n add ", $b, ", ", $b, ", a3\n",
-            "add ", $c, ", ", $c, ", a4\n add ", $d, ", ", $d, ", a5\n",
-        )
-    };
-}
-
-/// One column of one block at width A16, `$byte` of the tile at `$offset`, whose input is in `$x`.
-#[rustfmt::skip]
-macro_rules! column16 {
-    ($tiles:literal, $offset:literal, $byte:literal, $x:literal, $a:literal $b:literal $c:literal $d:literal) => {
-        concat!(
-            "lbu s0, ", $offset, "+", $byte, "(", $tiles, ")\n lbu s1, ", $offset, "+", $byte, "+4(", $tiles, ")\n",
-            "lbu a0, ", $offset, "+", $byte, "+8(", $tiles, ")\n lbu a1, ", $offset, "+", $byte, "+12(", $tiles, ")\n",
-            each!("mul", "s0" "s1" "a0" "a1", concat!(", ", $x)),
-            "add ", $a, ", ", $a, ", s0\n add ", $b, ", ", $b, ", s1\n",
-            "add ", $c, ", ", $c, ", a0\n add ", $d, ", ", $d, ", a1\n",
-        )
-    };
-}
-
-/// One block's tile at width A16: 48 instructions for 16 products.
-#[rustfmt::skip]
-macro_rules! block16 {
-    ($tiles:literal, $offset:literal, $a:literal $b:literal $c:literal $d:literal) => {
-        concat!(
-            column16!($tiles, $offset, "0", "t2", $a $b $c $d),
-            column16!($tiles, $offset, "1", "t3", $a $b $c $d),
-            column16!($tiles, $offset, "2", "t4", $a $b $c $d),
-            column16!($tiles, $offset, "3", "t5", $a $b $c $d),
-        )
-    };
-}
-
-/// Two blocks' tiles.
-#[rustfmt::skip]
-macro_rules! pair {
-    ($block:ident, $offset:literal) => {
-        concat!(
-            "lw t2, ", $offset, "(t0)\n lw t3, ", $offset, "+4(t0)\n",
-            "lw t4, ", $offset, "+8(t0)\n lw t5, ", $offset, "+12(t0)\n",
-            $block!("a6", $offset, "s2" "s3" "s4" "s5"),
-            $block!("a7", $offset, "s6" "s7" "s8" "s9"),
-        )
-    };
-}
-
-/// A function that computes pairs of blocks of four rows, four tiles of each a step.
-macro_rules! product {
-    ($name:ident, $block:ident) => {
-        /// # Safety
-        /// `tiles` points to 2 * pairs blocks of `groups` tiles, `distance` bytes from the first of a pair to the second
-        /// and as many to the next pair, `operand` to 1 + 4 * groups words; `y` has room for `pairs` times eight sums.
-        /// Groups and pairs are not 0.
-        #[unsafe(naked)]
-        unsafe extern "C" fn $name(
-            tiles: *const u32,
-            operand: *const u32,
-            y: *mut [[i32; 4]; 2],
-            groups: usize,
-            pairs: usize,
-            distance: usize,
-        ) {
-            // a6, a7: tiles of the two blocks; t0: operand; t1: operand end; t2 to t5: operand; t6: mask; s2 to s9: sums;
-            // s10: y; s11: y end; ra: where to enter the four tiles of a step, so that the last step ends with the last
-            // tile; s0, s1, a0 to a5: weights.
-            // The frame: 0 operand, 4 start value, 8 bytes of tiles to skip, 12 distance, 16 and more saved registers
-            naked_asm!(
-                ".option push",
-                arch!(),
-                "addi sp, sp, -80",
-                "sw ra, 16(sp)",
-                "sw s0, 20(sp)",
-                "sw s1, 24(sp)",
-                "sw s2, 28(sp)",
-                "sw s3, 32(sp)",
-                "sw s4, 36(sp)",
-                "sw s5, 40(sp)",
-                "sw s6, 44(sp)",
-                "sw s7, 48(sp)",
-                "sw s8, 52(sp)",
-                "sw s9, 56(sp)",
-                "sw s10, 60(sp)",
-                "sw s11, 64(sp)",
-                // the step that is entered late has its pointers before the first tile
-                "neg t2, a3",
-                "andi t2, t2, 3",
-                "slli t3, t2, 4",
-                "lw t4, 0(a1)",
-                "addi a1, a1, 4",
-                "slli t1, a3, 4",
-                "add t1, a1, t1",
-                "sub a1, a1, t3",
-                "sw a1, 0(sp)",
-                "sw t4, 4(sp)",
-                "sw t3, 8(sp)",
-                "sw a5, 12(sp)",
-                "mv s10, a2",
-                "slli s11, a4, 5",
-                "add s11, a2, s11",
-                "mv a7, a0",
-                "lla ra, 3f",
-                "lla t3, 4f",
-                "sub t3, t3, ra",
-                "srli t3, t3, 2",
-                "mul t3, t3, t2",
-                "add ra, ra, t3",
-                "li t6, 0x00ff00ff",
-                "2:",
-                "lw t0, 0(sp)",
-                "lw s2, 4(sp)",
-                "lw t2, 8(sp)",
-                "lw t3, 12(sp)",
-                "mv s3, s2",
-                "mv s4, s2",
-                "mv s5, s2",
-                "mv s6, s2",
-                "mv s7, s2",
-                "mv s8, s2",
-                "mv s9, s2",
-                "sub a6, a7, t2",
-                "add a7, a6, t3",
-                "jr ra",
-                "3:",
-                pair!($block, "0"),
-                pair!($block, "16"),
-                pair!($block, "32"),
-                pair!($block, "48"),
-                "4:",
-                "addi t0, t0, 64",
-                "addi a6, a6, 64",
-                "addi a7, a7, 64",
-                "bne t0, t1, 3b",
-                "sw s2, 0(s10)",
-                "sw s3, 4(s10)",
-                "sw s4, 8(s10)",
-                "sw s5, 12(s10)",
-                "sw s6, 16(s10)",
-                "sw s7, 20(s10)",
-                "sw s8, 24(s10)",
-                "sw s9, 28(s10)",
-                "addi s10, s10, 32",
-                "bne s10, s11, 2b",
-                "lw ra, 16(sp)",
-                "lw s0, 20(sp)",
-                "lw s1, 24(sp)",
-                "lw s2, 28(sp)",
-                "lw s3, 32(sp)",
-                "lw s4, 36(sp)",
-                "lw s5, 40(sp)",
-                "lw s6, 44(sp)",
-                "lw s7, 48(sp)",
-                "lw s8, 52(sp)",
-                "lw s9, 56(sp)",
-                "lw s10, 60(sp)",
-                "lw s11, 64(sp)",
-                "addi sp, sp, 80",
-                "ret",
-                ".option pop",
-            )
-        }
-    };
-}
-
-product!(tiles8, block8);
-product!(tiles16, block16);
+mod tiles;
 
 /// A [`columns::Kernel`](super::columns::Kernel) for `$columns` columns: `$load` brings the elements of x, `$start` what
 /// the sum begins with, `$row` adds a row's products.

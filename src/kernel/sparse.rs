@@ -81,12 +81,7 @@ impl<'a, const N: usize> List<'a, N> {
 
 /// Has `product` compute whole blocks of four rows, as many as `y` wants and `tiles` has. A block that reaches beyond the
 /// end of `y` is computed beside it.
-#[cfg(any(
-    thumbformer_kernel = "armv6m",
-    thumbformer_kernel = "armv7m",
-    thumbformer_kernel = "dsp",
-    thumbformer_kernel = "riscv"
-))]
+#[cfg(any(thumbformer_kernel = "armv6m", thumbformer_kernel = "armv7m", thumbformer_kernel = "dsp"))]
 pub fn in_blocks(tiles: &[u32], columns: usize, y: &mut [i32], product: impl Fn(&[u32], &mut [[i32; 4]])) {
     // A tile is as many words as columns.
     let words = columns.next_multiple_of(4);

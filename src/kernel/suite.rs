@@ -13,7 +13,7 @@ use super::dsp;
 use super::mve;
 #[cfg(thumbformer_kernel = "riscv")]
 use super::riscv;
-use super::{int4_suite, portable, reference, tall_suite, tile_suite, vector};
+use super::{int4_suite, portable, reference, tile_suite, vector};
 
 /// The functions of one implementation.
 struct Kernel {
@@ -93,7 +93,7 @@ impl Random {
 /// Runs the suite on every kernel that this target can run; returns the number of products compared.
 #[inline(never)]
 pub fn selftest() -> Result<u32, Failure> {
-    let mut cases = tile_suite::run()? + tall_suite::run()? + int4_suite::run()?;
+    let mut cases = tile_suite::run()? + int4_suite::run()?;
     for kernel in KERNELS {
         cases += check(kernel)?;
     }

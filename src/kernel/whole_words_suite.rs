@@ -3,14 +3,14 @@
 
 use super::reference::{self, Tiling};
 use super::suite::{Failure, Random};
-use super::{Inputs, LAYOUT, NAME, Weights, operand_len, products};
-use crate::format::{InputWidth, Layout};
+use super::{Inputs, NAME, Weights, operand_len, product};
+use crate::format::InputWidth;
 use crate::shift::round_shift;
 
 /// Some groups of four columns.
 const COLUMNS: usize = 24;
-/// A block of the most rows.
-const ROWS: usize = 16;
+/// More blocks of four rows than any kernel takes at a time.
+const ROWS: usize = 20;
 const WORDS: usize = ROWS * COLUMNS / 4;
 
 /// Runs all cases; returns the number of products compared.
@@ -63,22 +63,17 @@ fn compare(
     factor: Option<i32>,
 ) -> Result<u32, Failure> {
     let (mut vector, mut operand, mut found) = (*x, [0; operand_len(COLUMNS)], [0; ROWS]);
-    let tall = LAYOUT == Layout::Tall;
-    let (weights, found) =
-        if tall { (Weights::Tall(words), &mut found[..]) } else { (Weights::Bytes(words), &mut found[..4]) };
-    let inputs = Inputs::only(&weights, (InputWidth::A8, sparse), factor, &mut vector, &mut operand);
-    products(&weights, &inputs, found.len(), found);
+    let weights = Weights::Bytes(words);
+    let (form, memory) = ((InputWidth::A8, sparse), (&mut vector[..], &mut operand[..]));
+    let inputs = Inputs::new(&weights, form, (COLUMNS, 1), memory, |_| factor);
+    product(&weights, &inputs, 0, &mut found);
     let x = x.map(|x| factor.map_or(x, |factor| round_shift(i32::from(x) * factor, 24) as i16));
     for (row, &found) in found.iter().enumerate() {
-        let expected = if tall {
-            reference::tall_product(words, &x, row)
-        } else {
-            reference::tile_product(Tiling::Bytes, words, &x, row)
-        };
+        let expected = reference::tile_product(Tiling::Bytes, words, &x, row);
         if found != expected {
             return Err(Failure {
                 kernel: NAME,
-                rows: if tall { ROWS } else { 4 },
+                rows: ROWS,
                 columns: COLUMNS,
                 stride: COLUMNS,
                 element: row,
@@ -87,5 +82,5 @@ fn compare(
             });
         }
     }
-    Ok(found.len() as u32)
+    Ok(ROWS as u32)
 }

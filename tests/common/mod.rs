@@ -135,7 +135,6 @@ fn louder_model_file(config: Config, seed: u32, louder: i8) -> Bytes {
         let layout = match (dtype, spec.layer) {
             (Dtype::I8, 1) => Layout::Bytes,
             (Dtype::I8, 2) => Layout::Halves,
-            (Dtype::I8, 3) => Layout::Tall,
             _ => Layout::Rows,
         };
         TensorPlan { dtype, layout, input, exponent, bias }

@@ -60,6 +60,7 @@ impl Flags {
         };
         let path = &distillation.teacher;
         let Checkpoint { model, info, tokenizer } = read_checkpoint(path)?;
+        check_teacher(&model).with_context(|| path.display().to_string())?;
         let tokenizer =
             tokenizer.with_context(|| format!("{}: found no tokenizer, wanted one", path.display()))?;
         let threads = match config.training.threads {
@@ -67,7 +68,6 @@ impl Flags {
             threads => threads,
         };
         eprintln!("text      {len} tokens that {} writes", info.name);
-        check_teacher(&model).with_context(|| path.display().to_string())?;
         let tokens = write(&model, &tokenizer, len, config.training.seed, threads)?;
         Ok(Some((format!("{len} tokens that {} wrote", info.name), tokens)))
     }

@@ -171,7 +171,7 @@ mod tests {
         let (matrix, factors) = round(&values, 40);
         assert!(matrix.weights[..40].iter().all(|&w| w == 0));
         assert!(matrix.scales.iter().all(|&s| s > 0) && factors.iter().all(|&f| f > 0));
-        let restored = f64::from(matrix.weights[45]) * f64::from(factors[3]) * f64::from(matrix.scales[1]);
+        let restored = f64::from(matrix.weights[45]) * f64::from(factors[2]) * f64::from(matrix.scales[1]);
         assert!((restored * libm::exp2(f64::from(matrix.exponent)) - 3.0).abs() < 0.2);
     }
 }

@@ -45,8 +45,7 @@ impl Target {
         match self {
             _ if !multiplied => Layout::Rows,
             Self::Any | Self::M55 => Layout::Rows,
-            Self::M0 | Self::M3 => Layout::Bytes,
-            Self::Rv32 => Layout::Tall,
+            Self::M0 | Self::M3 | Self::Rv32 => Layout::Bytes,
             Self::M4 | Self::M7 | Self::M33 => Layout::Halves,
         }
     }

@@ -89,7 +89,7 @@ impl<R: Real> Operation<R> for Distillation {
     fn backward(&self, pass: Backward<'_, R>) {
         let [dlogits, _] = pass.dinputs;
         let scale = pass.given.scale;
-        dlogits.values.iter_mut().for_each(|d| *d = *d * scale);
+        dlogits.values.iter_mut().for_each(|d| *d *= scale);
     }
 
     fn freeze(&self) -> Freeze<R> {

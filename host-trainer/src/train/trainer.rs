@@ -53,13 +53,15 @@ pub struct Trainer {
     teacher: Option<Teacher>,
     /// The parameters as networks read them, where they are rounded.
     rounded: Vec<f32>,
-    /// For each thread its memory, and that of the teacher.
-    workers: Vec<((Memory<f32>, Option<Memory<f32>>), Sum)>,
+    workers: Vec<(Memories, Sum)>,
     total: Sum,
     step: u64,
     seconds_before: f64,
     started: Instant,
 }
+
+/// A thread's memory for the network, and for the teacher.
+type Memories = (Memory<f32>, Option<Memory<f32>>);
 
 /// What a step tells.
 #[derive(Debug, Clone, Copy)]

@@ -98,7 +98,6 @@ impl Tensor {
                 0 => Int::from(byte) - 128,
                 _ => Int::from(byte as i8),
             }),
-            (1, 4) => tall(data, rows, cols),
             (3, 3) => int4(data, rows, cols),
             (2, 0) => (0..rows).map(|r| (0..cols).map(|c| int16(r * cols + c, data)).collect()).collect(),
             other => panic!("type and layout {other:?}"),
@@ -153,12 +152,6 @@ fn int4(data: &[u8], rows: usize, cols: usize) -> Vec<Vec<Int>> {
         from_end
     };
     (0..rows).map(row).collect()
-}
-
-/// Tiles of 16 rows and one column.
-fn tall(data: &[u8], rows: usize, cols: usize) -> Vec<Vec<Int>> {
-    let byte = |row: usize, col: usize| data[16 * (row / 16 * padded(cols) + col) + row % 16];
-    (0..rows).map(|row| (0..cols).map(|col| Int::from(byte(row, col)) - 128).collect()).collect()
 }
 
 /// Takes the bytes in their order and puts each where it belongs; `weight` is of a byte and its column.

@@ -140,7 +140,7 @@ fn plan(random: &mut Random, style: Style, spec: TensorSpec, folded: bool, biase
     };
     let input = random.pick(&[InputWidth::A8, InputWidth::A16]);
     let layout = match dtype {
-        Dtype::I8 => random.pick(&[Layout::Rows, Layout::Bytes, Layout::Halves, Layout::Tall]),
+        Dtype::I8 => random.pick(&[Layout::Rows, Layout::Bytes, Layout::Halves]),
         Dtype::I4 => Layout::Nibbles,
         Dtype::Folded | Dtype::I16 => Layout::Rows,
     };

@@ -57,6 +57,7 @@ fn unaligned(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
             };
             let x = x.get(place).map_or(0, |&x| i32::from(x));
             sum = sum.wrapping_add(i32::from(w) * x);
+            crate::shift::keep_rolled();
         }
         *y = sum;
     }

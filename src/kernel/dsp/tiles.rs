@@ -129,6 +129,7 @@ fn spread_singly(x: &[i16], words: &mut [u32], spread: Spread, mut sum: i32) -> 
         let mut group = Group([0; 4]);
         for (to, &from) in group.0.iter_mut().zip(x) {
             *to = from;
+            keep_rolled();
         }
         // SAFETY: as above, for one group.
         sum = unsafe { spread(group.0.as_ptr(), words.as_mut_ptr(), 1, sum) };

@@ -8,6 +8,7 @@
 
 use crate::format::InputWidth;
 use crate::kernel::operand_len;
+use crate::shift::keep_rolled;
 use core::arch::naked_asm;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -41,6 +42,7 @@ pub fn gather(
         let [a, b, c] = [0, 1, 2].map(|i| pairs(three, columns, i));
         for (((words, a), b), c) in words.iter_mut().zip(a).zip(b).zip(c) {
             *words = [a[0], b[0], c[0], a[1], b[1], c[1]];
+            keep_rolled();
         }
     }
     TOGETHER * threes
@@ -111,6 +113,7 @@ pub fn gathered(
                 if let (Some(y), Some(&sum)) = (y.get_mut(2 * pairs), sums.first()) {
                     *y = sum;
                 }
+                keep_rolled();
             }
         }
     }
