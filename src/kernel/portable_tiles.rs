@@ -35,7 +35,7 @@ macro_rules! kernel {
             super::prepare(x, operand);
         }
 
-        /// See [`crate::kernel::product`].
+        /// See [`crate::kernel::product()`].
         pub fn tiles(
             tiles: &[u32],
             columns: usize,

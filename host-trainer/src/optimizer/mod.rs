@@ -1,4 +1,4 @@
-//! AdamW (Loshchilov and Hutter 2019), [Muon](muon), and clipping by the global norm.
+//! AdamW (Loshchilov and Hutter 2019), Muon, and clipping by the global norm.
 
 mod muon;
 mod rules;

@@ -8,7 +8,7 @@ use core::arch::naked_asm;
 
 pub use crate::kernel::sparse_bytes::prepare;
 
-/// See [`kernel::product`](crate::kernel::product).
+/// See [`kernel::product`](crate::kernel::product()).
 #[inline(never)]
 pub fn product(tiles: &[u32], columns: usize, list: List<'_>, width: InputWidth, y: &mut [i32]) -> u32 {
     in_blocks(tiles, columns, y, |tiles, sums| {

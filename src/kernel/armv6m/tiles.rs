@@ -9,7 +9,7 @@ use crate::format::InputWidth;
 use crate::kernel::offset_bytes::{Blocks, in_blocks};
 use core::arch::naked_asm;
 
-/// See [`product`](crate::kernel::product).
+/// See [`product`](crate::kernel::product()).
 pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) -> u32 {
     match width {
         InputWidth::A8 => whole_words::tiles(tiles, columns, operand, y),

@@ -17,7 +17,7 @@ use super::operand::END;
 use crate::kernel::offset_bytes::{Blocks, in_blocks};
 use core::arch::naked_asm;
 
-/// See [`product`](crate::kernel::product).
+/// See [`product`](crate::kernel::product()).
 pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], y: &mut [i32]) {
     in_blocks(tiles, columns, operand, y, |Blocks { tiles, operand, groups, sums }| {
         if operand.get(3 * groups + 2) != Some(&END) {

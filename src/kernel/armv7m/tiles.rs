@@ -82,7 +82,7 @@ fn in_fours(x: &[i16], words: &mut [[u32; 4]], mut spread: impl FnMut(&[[i16; 4]
     }
 }
 
-/// See [`kernel::product`](crate::kernel::product).
+/// See [`kernel::product`](crate::kernel::product()).
 pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) -> u32 {
     if operand.len() / 4 < operand_len(columns) / 4 {
         return 0;

@@ -13,7 +13,7 @@ pub fn prepare(x: &[i16], _width: InputWidth, operand: &mut [u32]) -> bool {
     sparse::list(x, operand, |[x0, x1, x2, x3]| ([0, halves(x0, x1), halves(x2, x3)], 0))
 }
 
-/// See [`kernel::product`](crate::kernel::product).
+/// See [`kernel::product`](crate::kernel::product()).
 #[inline(never)]
 pub fn product(rows: &[i8], columns: usize, list: List<'_>, _width: InputWidth, y: &mut [i32]) -> u32 {
     let groups = columns / 4;

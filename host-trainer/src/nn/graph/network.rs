@@ -38,7 +38,7 @@ enum Seen<'a, R> {
     Nothing,
     /// The values.
     Values(Observe<'a, R>),
-    /// [What operations saved](Operation::inside) on the way to the values.
+    /// [What operations saved](super::Operation::inside) on the way to the values.
     Inside(Observe<'a, R>),
 }
 
@@ -221,7 +221,7 @@ impl<R: Real> Network<Frozen, R> {
     }
 
     /// [`infer`](Self::infer), telling `observe` what operations whose values are to be shown
-    /// [saved](Operation::inside) on the way to them: attention, its weights.
+    /// [saved](super::Operation::inside) on the way to them: attention, its weights.
     pub fn infer_inside(
         &self,
         params: &[R],
