@@ -11,6 +11,7 @@ use std::thread;
 
 /// Flags over the tables `[quantization]` and `[distillation]`.
 #[derive(Debug, clap::Args)]
+#[group(id = "quantization_flags")]
 #[command(next_help_heading = "Quantization and distillation")]
 pub struct Flags {
     /// Train with all numbers rounded as on the device, the weights of the blocks to these bits; export then takes the
