@@ -55,6 +55,23 @@ struct Word {
     count: u64,
 }
 
+/// The words of texts and how often they occur: all that training needs to know of them.
+#[derive(Debug, Default)]
+pub struct WordCounts(HashMap<Vec<u8>, u64>);
+
+impl WordCounts {
+    /// Counts the words of one more text.
+    pub fn add(&mut self, text: &[u8]) {
+        let words = text.chunk_by(|left, right| joined(*left, *right));
+        for word in words.flat_map(|word| word.chunks(LONGEST_COUNTED)) {
+            match self.0.get_mut(word) {
+                Some(count) => *count += 1,
+                None => drop(self.0.insert(word.to_vec(), 1)),
+            }
+        }
+    }
+}
+
 /// The state of training: the text as words, and the counts of all pairs in it.
 #[derive(Default)]
 struct Trainer {
@@ -67,14 +84,9 @@ struct Trainer {
 }
 
 impl Trainer {
-    fn new(text: &[u8]) -> Self {
-        let mut counts = HashMap::<&[u8], u64>::new();
-        let words = text.chunk_by(|left, right| joined(*left, *right));
-        for word in words.flat_map(|word| word.chunks(LONGEST_COUNTED)) {
-            *counts.entry(word).or_default() += 1;
-        }
+    fn new(words: WordCounts) -> Self {
         let mut trainer = Trainer::default();
-        for (bytes, count) in counts {
+        for (bytes, count) in words.0 {
             let tokens = bytes.iter().map(|byte| FIRST_BYTE + u16::from(*byte)).collect();
             trainer.words.push(Word { tokens, count });
         }
@@ -162,13 +174,20 @@ impl Trainer {
 /// assert_eq!(tokenizer.decode(thumbformer::Token(259)), b"he");
 /// # Ok::<(), anyhow::Error>(())
 /// ```
-pub fn train(text: &[u8], vocab_size: usize, mut progress: impl FnMut(usize)) -> Result<Vec<u8>> {
+pub fn train(text: &[u8], vocab_size: usize, progress: impl FnMut(usize)) -> Result<Vec<u8>> {
+    let mut words = WordCounts::default();
+    words.add(text);
+    train_on(words, vocab_size, progress)
+}
+
+/// [`train`] on the words of many texts.
+pub fn train_on(words: WordCounts, vocab_size: usize, mut progress: impl FnMut(usize)) -> Result<Vec<u8>> {
     let (least, most) = (usize::from(FIRST_PIECE), usize::from(u16::MAX));
     ensure!(
         (least..=most).contains(&vocab_size),
         "vocab_size: found {vocab_size}, wanted {least} (all bytes) to {most}"
     );
-    let mut trainer = Trainer::new(text);
+    let mut trainer = Trainer::new(words);
     // the bytes of every token, and the token of these bytes
     let mut vocabulary: Vec<Vec<u8>> = vec![Vec::new(); usize::from(FIRST_BYTE)];
     vocabulary.extend((0..=255).map(|byte| vec![byte]));

@@ -1,10 +1,23 @@
-//! A text to what training reads: a tokenizer, tokens to learn from and tokens to be examined by.
+//! A corpus to what training reads: a tokenizer, tokens to learn from and tokens to be examined by.
 
-use crate::bpe;
-use crate::corpus::Corpus;
-use crate::tokenizer::TextEncoder;
-use anyhow::{Result, ensure};
+use crate::bpe::{self, WordCounts};
+use crate::corpus::{Corpus, Parts, Piece, Split};
+use crate::data::{TokenFile, TokenWriter, tokenize};
+use crate::train::TrainConfig;
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::num::NonZero;
+use std::path::Path;
+use std::thread;
 use thumbformer::Tokenizer;
+
+/// The tokens to learn from, in the folder of tokens.
+pub const TRAIN: &str = "train.u16";
+/// The held-out tokens.
+pub const VALID: &str = "valid.u16";
+
+/// Bytes of a long document whose words are counted at a time.
+const PORTION: usize = 1 << 20;
 
 /// A corpus, ready for training.
 #[derive(Debug)]
@@ -12,59 +25,134 @@ pub struct Prepared {
     /// The tokenizer section of the model file.
     pub tokenizer: Vec<u8>,
     /// Tokens to learn from.
-    pub train: Vec<u16>,
-    /// Tokens of the held-out tail, which the model never learns from; nor does the tokenizer.
-    pub valid: Vec<u16>,
+    pub train: TokenFile,
+    /// Held-out tokens, which the model never learns from; nor does the tokenizer.
+    pub valid: TokenFile,
+    /// How many documents, the tail of one included, are held out.
+    pub held_out: usize,
 }
 
-/// Trains a byte-level BPE tokenizer of `vocab_size` tokens on all but the last `held_out` part of a text,
-/// and encodes both parts. Each must fill a context of `seq_len` tokens.
+/// Trains a byte-level BPE tokenizer on the part of a corpus to learn from, and encodes both parts.
 ///
 /// # Errors
-/// The text is too short.
+/// As [`encode`], or for a size of the vocabulary that no tokenizer can have.
 pub fn prepare(
     corpus: &Corpus,
-    vocab_size: usize,
-    seq_len: usize,
-    held_out: f64,
-    progress: impl FnMut(usize),
+    config: &TrainConfig,
+    folder: &Path,
+    progress: impl FnMut(u64, u64),
 ) -> Result<Prepared> {
-    let tokenizer = bpe::train(parts(corpus, held_out)[0], vocab_size, progress)?;
-    let [train, valid] = encode(corpus, Tokenizer::from_bytes(&tokenizer)?, seq_len, held_out)?;
-    Ok(Prepared { tokenizer, train, valid })
+    let tokenizer = train_tokenizer(corpus, &parts(corpus, config).train, config.model.config.vocab_size)?;
+    encode(corpus, tokenizer, config, folder, progress)
 }
 
-/// Encodes both parts of a text. Each must fill a context of `seq_len` tokens.
+/// Writes the tokens of both parts of a corpus to a folder, each document behind
+/// [`Token::BOS`](thumbformer::Token::BOS). Each part must fill a context. `progress` is told the bytes that are done and
+/// those of all the text, now and then.
 ///
 /// # Errors
-/// The text is too short.
+/// The text is too short, or the folder cannot be written to; nothing stays behind in either case.
 pub fn encode(
     corpus: &Corpus,
-    tokenizer: Tokenizer<'_>,
-    seq_len: usize,
-    held_out: f64,
-) -> Result<[Vec<u16>; 2]> {
-    let mut encoder = TextEncoder::new(tokenizer);
-    let encoded = parts(corpus, held_out).map(|text| encoder.encode(text).into_iter().map(|t| t.0).collect());
-    for (part, tokens) in ["training part", "held-out part"].into_iter().zip(&encoded) {
-        let tokens: &Vec<u16> = tokens;
-        ensure!(
-            tokens.len() > seq_len,
-            "{}: shorter than one context: found {} tokens in the {part}, wanted at least {}",
-            corpus.provenance.name,
-            tokens.len(),
-            seq_len + 1
-        );
+    tokenizer: Vec<u8>,
+    config: &TrainConfig,
+    folder: &Path,
+    progress: impl FnMut(u64, u64),
+) -> Result<Prepared> {
+    let missing = folder.ancestors().take_while(|place| !place.exists()).last();
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let prepared = encode_in(corpus, tokenizer, config, folder, progress);
+    if prepared.is_err()
+        && let Some(made) = missing
+    {
+        // The error is what there is to tell.
+        let _ = fs::remove_dir_all(made);
     }
-    Ok(encoded)
+    prepared
 }
 
-/// All but the last `held_out` part of a text, and that part.
-fn parts(corpus: &Corpus, held_out: f64) -> [&[u8]; 2] {
-    let text = corpus.text.as_bytes();
-    let mut cut = (text.len() as f64 * (1.0 - held_out)) as usize;
-    while !corpus.text.is_char_boundary(cut) {
-        cut -= 1;
+fn encode_in(
+    corpus: &Corpus,
+    section: Vec<u8>,
+    config: &TrainConfig,
+    folder: &Path,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Prepared> {
+    let seq_len = config.model.config.seq_len;
+    let parts = parts(corpus, config);
+    let tokenizer = Tokenizer::from_bytes(&section)?;
+    let threads = match config.training.threads {
+        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        threads => threads,
+    };
+    let all = corpus.provenance.bytes as u64;
+    let mut before = 0;
+    let mut writers = Vec::new();
+    for (part, name, pieces) in
+        [("training part", TRAIN, &parts.train), ("held-out part", VALID, &parts.valid)]
+    {
+        let mut writer = TokenWriter::create(&folder.join(name), &section)?;
+        let take = |tokens: &[u16]| writer.push(tokens);
+        tokenize(corpus, pieces, tokenizer, threads, take, |done| progress(before + done, all))?;
+        before += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        ensure!(
+            writer.count() > seq_len as u64,
+            "{}: shorter than one context: found {} tokens in the {part}, wanted at least {}",
+            corpus.provenance.name,
+            writer.count(),
+            seq_len + 1
+        );
+        writers.push(writer);
     }
-    text.split_at(cut).into()
+    // Both or none.
+    writers.into_iter().try_for_each(TokenWriter::finish)?;
+    Ok(Prepared {
+        train: TokenFile::open(&folder.join(TRAIN), &section)?,
+        valid: TokenFile::open(&folder.join(VALID), &section)?,
+        tokenizer: section,
+        held_out: parts.valid.len(),
+    })
+}
+
+/// Writes tokens that are there already to a folder, those to learn from and the held-out ones.
+pub fn store(folder: &Path, tokenizer: &[u8], parts: [&[u16]; 2]) -> Result<[TokenFile; 2]> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    for (name, tokens) in [TRAIN, VALID].into_iter().zip(parts) {
+        let mut writer = TokenWriter::create(&folder.join(name), tokenizer)?;
+        writer.push(tokens)?;
+        writer.finish()?;
+    }
+    let open = |name: &str| TokenFile::open(&folder.join(name), tokenizer);
+    Ok([open(TRAIN)?, open(VALID)?])
+}
+
+/// The two parts of a corpus as a configuration wants them.
+pub fn parts(corpus: &Corpus, config: &TrainConfig) -> Parts {
+    let data = &config.data;
+    corpus.split(data.split.unwrap_or(corpus.default_split()), data.held_out, data.split_seed)
+}
+
+/// How a corpus is split, in words.
+pub fn split_in_words(rule: Split, held_out: usize, documents: usize) -> String {
+    match rule {
+        Split::Documents => format!("{held_out} of {documents} documents held out, by their hash"),
+        Split::Tail => "the end of the text held out".into(),
+    }
+}
+
+/// Trains a byte-level BPE tokenizer on pieces of a corpus.
+pub fn train_tokenizer(corpus: &Corpus, pieces: &[Piece], vocab_size: usize) -> Result<Vec<u8>> {
+    let mut words = WordCounts::default();
+    for piece in pieces {
+        let cut = |text: &[u8], mut at: usize| {
+            while at < text.len() && bpe::joined(text[at - 1], text[at]) {
+                at += 1;
+            }
+            at
+        };
+        for portion in corpus.portions(piece, PORTION, cut) {
+            words.add(corpus.text(&portion)?.as_bytes());
+        }
+    }
+    bpe::train_on(words, vocab_size, |_| ())
 }

@@ -31,6 +31,8 @@ pub struct TextEncoder<'m> {
 
 /// Longer parts are rarely seen twice.
 const LONGEST_REMEMBERED: usize = 64;
+/// Bounds the memory that parts of a large text take.
+const MOST_REMEMBERED: usize = 1 << 18;
 
 impl<'m> TextEncoder<'m> {
     /// An encoder for a tokenizer.
@@ -66,6 +68,12 @@ impl<'m> TextEncoder<'m> {
         tokens
     }
 
+    /// The first place from `at` on, which is at least 1, that no token reaches across: what comes before it and what
+    /// comes after have the same tokens alone as together.
+    pub fn cut(&self, text: &[u8], at: usize) -> usize {
+        at - 1 + self.first_part(&text[at - 1..])
+    }
+
     fn push_parts(&mut self, mut text: &[u8], tokens: &mut Vec<Token>) {
         while !text.is_empty() {
             let (part, rest) = text.split_at(self.first_part(text));
@@ -91,6 +99,9 @@ impl<'m> TextEncoder<'m> {
         let merged = self.merge(self.unmerged(part));
         tokens.extend(&merged);
         if part.len() <= LONGEST_REMEMBERED {
+            if self.parts.len() == MOST_REMEMBERED {
+                self.parts.clear();
+            }
             self.parts.insert(part.to_vec(), merged);
         }
     }

@@ -212,6 +212,16 @@ fn answers_are_learned_and_a_run_of_pairs_goes_on() {
         assert_eq!(told["text"], format!("{prompt}{answer}"), "{told}");
     }
 
+    // Packed, a row has several pairs.
+    let said = place.tune("packed", &[&["--pairs", &pairs, "--steps", "150", "--pack"], &rate[..]].concat());
+    assert!(said["valid_loss"].as_f64().unwrap() < 0.2, "{said}");
+    let rows = |run: &str| {
+        let tokens = fs::read(place.path(run).join("train.u16")).unwrap().len() / 2;
+        let config = host_trainer::train::TrainConfig::read(&place.path(run).join("config.toml")).unwrap();
+        tokens / config.sequence()
+    };
+    assert!(rows("packed") < rows("pairs"), "{} and {}", rows("packed"), rows("pairs"));
+
     // The same run in two parts; the pairs are not read again.
     let start = ["--pairs", &pairs, "--steps", "20", "--eval-interval", "5"];
     place.tune("whole", &start);
@@ -286,7 +296,10 @@ fn what_cannot_be_tuned_is_named() {
         (&["--corpus", &second, "--lora", "2", "--freeze", "*"], "freeze: found *, wanted none with lora"),
         (&["--corpus", &second, "--config", &place.arg("model.toml")], "found [model], wanted none"),
         (&["--corpus", &second, "--accumulate", "0"], "accumulate: found 0, wanted at least 1"),
-        (&["--pairs", &place.arg("bad.jsonl")], "bad.jsonl: line 1: missing field `answer`"),
+        (
+            &["--pairs", &place.arg("bad.jsonl")],
+            "bad.jsonl, line 1: \"answer\": found \"prompt\", wanted this field",
+        ),
         (&["--pairs", &place.arg("none.jsonl")], "cannot read "),
     ] {
         let error = error(flags);

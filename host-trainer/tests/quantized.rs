@@ -13,6 +13,7 @@ use host_trainer::model::{Model, ModelConfig, Quantization, WeightBits, Width, d
 use host_trainer::nn::graph::{Given, Memory as Arena, Recorder, Training};
 use host_trainer::nn::random::Random;
 use host_trainer::tokenizer::section;
+use host_trainer::train::read_tokens;
 use host_trainer::train::{
     Begin, Data, DistillationConfig, Samples, TrainConfig, Trainer, TrainingConfig, train_on,
 };
@@ -243,7 +244,7 @@ fn the_command_trains_on_what_a_teacher_writes() {
     };
     let line: serde_json::Value = serde_json::from_str(&train("run", &["--threads", "1"])).unwrap();
     assert_eq!(line["steps"], 2);
-    let written = |run: &str| u16s(&std::fs::read(folder.join(run).join("train.u16")).unwrap());
+    let written = |run: &str| read_tokens(&folder.join(run).join("tokens/train.u16")).unwrap();
     assert_eq!(written("run").len(), 1200 - 120);
     assert!(
         written("run").iter().step_by(24).all(|&token| token == 1),

@@ -167,7 +167,7 @@ fn a_killed_run_loses_no_more_than_the_steps_since_its_last_checkpoint() {
     // What is there now is what an uninterrupted run would have.
     let mut config = TrainConfig::read(&run.join("config.toml")).unwrap();
     config.training.threads = 2;
-    let tokens = host_trainer::train::read_tokens(&run.join("train.u16")).unwrap();
+    let tokens = host_trainer::train::read_tokens(&run.join("tokens/train.u16")).unwrap();
     let mut whole = Trainer::new(config).unwrap();
     for _ in 0..done {
         whole.advance(&tokens).unwrap();

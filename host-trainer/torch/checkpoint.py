@@ -94,7 +94,7 @@ class Folder:
         self.model = table(ModelConfig, config, "model")
         self.training = table(Training, config, "training")
         self.training.check()
-        self.train_tokens = np.memmap(self.path / "train.u16", dtype="<u2", mode="r")
+        self.train_tokens = token_file(self.path / "tokens" / "train.u16")
         self.valid_tokens = np.fromfile(self.path / "valid.u16", dtype="<u2")
         self.tensors, self.metadata = read(self.path / "model.safetensors")
         # Each save says its own number of steps.
@@ -163,6 +163,15 @@ class Folder:
         """Adds a line to the metrics."""
         with open(self.path / "metrics.jsonl", "a") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def token_file(path: Path) -> np.ndarray:
+    """The stream of tokens of a file, mapped; see host-trainer/src/data/token_file.rs."""
+    with open(path, "rb") as file:
+        magic, version, _, count = struct.unpack("<8sIIQ8x", file.read(32))
+    if magic != b"THMBTOKS" or version != 1:
+        raise ValueError(f"{path}: found {magic!r}, version {version}, wanted b'THMBTOKS', version 1")
+    return np.memmap(path, dtype="<u2", mode="r", offset=32, shape=(count,))
 
 
 def flatten(tensors: list[torch.Tensor]) -> np.ndarray:

@@ -1,13 +1,15 @@
 //! `thumbformer finetune`
 
+use super::text::{self, TextArgs};
 use super::training::{Flags, report};
 use super::{quantize, read_checkpoint};
 use crate::checkpoint::{Checkpoint, Info};
 use crate::corpus::Corpus;
+use crate::data::pairs::{self, Fields};
+use crate::data::{TokenFile, rows};
 use crate::optimizer::Lora;
-use crate::pairs;
-use crate::prepare::encode;
-use crate::train::{Begin, Data, Rows, Samples, TrainConfig, check_finetune, check_folder, train_on};
+use crate::prepare::{encode, split_in_words, store};
+use crate::train::{Begin, Data, Rows, Samples, TOKENS, TrainConfig, check_finetune, check_folder, train_on};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,22 +27,30 @@ use thumbformer::Tokenizer;
 pub struct Args {
     /// The checkpoint (.safetensors) with its tokenizer
     checkpoint: PathBuf,
-    /// A text: a UTF-8 file, or a folder of them
+    /// A text: a UTF-8 file, or a folder of them; may be given more than once
     #[arg(long, value_name = "PATH", required_unless_present_any = ["pairs", "teacher_text"], conflicts_with = "pairs")]
-    corpus: Option<PathBuf>,
+    corpus: Vec<PathBuf>,
+    #[command(flatten)]
+    text: TextArgs,
     /// Prompts and answers, a JSON object in each line: {"prompt": "..", "answer": ".."}; only answers are learned, and
     /// the end token behind them
     #[arg(long, value_name = "FILE")]
     pairs: Option<PathBuf>,
+    /// The field of the prompt
+    #[arg(long, value_name = "FIELD", default_value = "prompt")]
+    prompt_field: String,
+    /// The field of the answer
+    #[arg(long, value_name = "FIELD", default_value = "answer")]
+    answer_field: String,
+    /// Put as many pairs in a row as fit the context: fewer rows, but a pair sees those before it
+    #[arg(long, requires = "pairs")]
+    pack: bool,
     /// The run folder
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// A TOML file with the tables "training", "finetune", "quantization", "distillation" and "data", or some of them; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Last part of the text or of the pairs, which is held out for validation [default: 0.05]
-    #[arg(long, value_name = "PART")]
-    held_out: Option<f64>,
     /// The licence of the weights, for the metadata [default: that of the checkpoint]
     #[arg(long)]
     licence: Option<String>,
@@ -89,8 +99,7 @@ impl Args {
         check_finetune(&config, &model)?;
         let bytes = tokenizer
             .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;
-        let tokenizer = Tokenizer::from_bytes(&bytes)?;
-        let source = self.source(&mut config, tokenizer)?;
+        let source = self.source(&mut config, &bytes)?;
         eprintln!("seed      {}", config.training.seed);
         let info = Info {
             name: self.output.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned()),
@@ -137,53 +146,67 @@ impl Args {
             finetune.lora = Some(Lora { rank, alpha: flags.lora_alpha, tensors });
         }
         let data = &mut config.data;
-        data.held_out = self.held_out.unwrap_or(data.held_out);
+        self.text.apply(data);
         data.licence = self.licence.clone().or(data.licence.take());
-        for (field, flag) in [(&mut data.corpus, &self.corpus), (&mut data.pairs, &self.pairs)] {
-            *field = flag.as_ref().map(std::path::absolute).transpose()?;
-        }
+        data.corpus = self.corpus.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
+        data.pairs = self.pairs.as_ref().map(std::path::absolute).transpose()?;
         Ok(config)
     }
 
-    fn source(&self, config: &mut TrainConfig, tokenizer: Tokenizer<'_>) -> Result<Source> {
+    fn source(&self, config: &mut TrainConfig, tokenizer: &[u8]) -> Result<Source> {
+        match &self.pairs {
+            Some(path) => self.pairs(path, config, Tokenizer::from_bytes(tokenizer)?),
+            None => self.texts(config, tokenizer),
+        }
+    }
+
+    fn pairs(&self, path: &Path, config: &mut TrainConfig, tokenizer: Tokenizer<'_>) -> Result<Source> {
         let (seq_len, held_out) = (config.model.config.seq_len, config.data.held_out);
-        if let Some(path) = &self.pairs {
-            let (pairs, text) = pairs::read(path)?;
-            let encoded = pairs::encode(&pairs, tokenizer, seq_len, held_out)
-                .with_context(|| path.display().to_string())?;
-            let pairs::Encoded { train, valid, too_long } = encoded;
-            if too_long > 0 {
-                eprintln!("left out, longer than the context of {seq_len}: {too_long} pairs");
-            }
-            let count = |rows: &Rows| rows.tokens.len() / rows.len;
-            eprintln!(
-                "pairs     {} to learn, {} held out, rows of {} tokens",
-                count(&train),
-                count(&valid),
-                train.len
-            );
-            config.data.row_len = Some(train.len);
-            let crc32 = note_crc32(config, text.as_bytes());
-            let name = format!("{}, {} pairs, crc32 {crc32:08x}", file_name(path), pairs.len());
-            return Ok(Source { name, train: Part::Rows(train), valid: Part::Rows(valid) });
+        let fields = Fields { prompt: self.prompt_field.clone(), answer: self.answer_field.clone() };
+        let (pairs, crc32) = pairs::read(path, &fields)?;
+        let make = if self.pack { rows::pack } else { rows::encode };
+        let encoded =
+            make(&pairs, tokenizer, seq_len, held_out).with_context(|| path.display().to_string())?;
+        let rows::Encoded { train, valid, too_long } = encoded;
+        if too_long > 0 {
+            eprintln!("left out, longer than the context of {seq_len}: {too_long} pairs");
         }
+        let count = |rows: &Rows| rows.tokens.len() / rows.len;
+        eprintln!(
+            "pairs     {}: {} rows to learn, {} held out, of {} tokens",
+            pairs.len(),
+            count(&train),
+            count(&valid),
+            train.len
+        );
+        config.data.row_len = Some(train.len);
+        config.data.crc32 = Some(crc32);
+        let name = format!("{}, {} pairs, crc32 {crc32:08x}", file_name(path), pairs.len());
+        Ok(Source { name, train: Part::Rows(train), valid: Part::Rows(valid) })
+    }
+
+    fn texts(&self, config: &mut TrainConfig, tokenizer: &[u8]) -> Result<Source> {
+        let folder = self.output.join(TOKENS);
         if let Some((name, mut tokens)) = self.quantize.text(config)? {
-            let valid = tokens.split_off(tokens.len() - (tokens.len() as f64 * held_out) as usize);
+            let held_out = (tokens.len() as f64 * config.data.held_out) as usize;
+            let valid = tokens.split_off(tokens.len() - held_out);
             eprintln!("tokens    {} to learn, {} held out", tokens.len(), valid.len());
-            return Ok(Source { name, train: Part::Text(tokens), valid: Part::Text(valid) });
+            let [train, valid] = store(&folder, tokenizer, [&tokens, &valid])?;
+            return Ok(Source { name, train: Part::Text(train), valid: Part::Text(valid) });
         }
-        let path = self.corpus.as_deref().context("found neither --corpus nor --pairs, wanted one")?;
-        let corpus = Corpus::from_path(path)?;
-        for path in &corpus.skipped {
-            eprintln!("left out, not text: {}", path.display());
+        let data = &mut config.data;
+        let corpus = Corpus::open(&self.corpus, &data.split_documents, data.deduplicate)?;
+        let split = *data.split.get_or_insert(corpus.default_split());
+        data.crc32 = Some(corpus.provenance.crc32);
+        let encoded = encode(&corpus, tokenizer.to_vec(), config, &folder, text::progress())?;
+        text::tell(&corpus);
+        if corpus.documents() > 1 {
+            eprintln!("split     {}", split_in_words(split, encoded.held_out, corpus.documents()));
         }
-        let [train, valid] = encode(&corpus, tokenizer, seq_len, held_out)?;
-        eprintln!("corpus    {}, {} bytes", corpus.provenance.name, corpus.provenance.bytes);
-        eprintln!("tokens    {} to learn, {} held out", train.len(), valid.len());
-        let crc32 = note_crc32(config, corpus.text.as_bytes());
-        let name =
-            format!("{}, {} bytes, crc32 {crc32:08x}", corpus.provenance.name, corpus.provenance.bytes);
-        Ok(Source { name, train: Part::Text(train), valid: Part::Text(valid) })
+        eprintln!("tokens    {} to learn, {} held out", encoded.train.len(), encoded.valid.len());
+        let about = &corpus.provenance;
+        let name = format!("{}, {} bytes, crc32 {:08x}", about.name, about.bytes, about.crc32);
+        Ok(Source { name, train: Part::Text(encoded.train), valid: Part::Text(encoded.valid) })
     }
 }
 
@@ -195,7 +218,7 @@ struct Source {
 }
 
 enum Part {
-    Text(Vec<u16>),
+    Text(TokenFile),
     Rows(Rows),
 }
 
@@ -206,10 +229,6 @@ impl Part {
             Self::Rows(rows) => rows.samples(),
         }
     }
-}
-
-fn note_crc32(config: &mut TrainConfig, text: &[u8]) -> u32 {
-    *config.data.crc32.insert(thumbformer::format::crc32(text))
 }
 
 fn file_name(path: &Path) -> String {

@@ -1,5 +1,6 @@
 //! The command line: results on standard output, progress and errors on standard error.
 
+mod data;
 mod eval;
 mod export;
 mod finetune;
@@ -9,6 +10,7 @@ mod quantize;
 mod report;
 mod run;
 mod sweep;
+mod text;
 mod train;
 mod training;
 
@@ -34,6 +36,8 @@ struct Cli {
 enum Command {
     Train(Box<train::Args>),
     Finetune(Box<finetune::Args>),
+    #[command(subcommand)]
+    Data(data::Command),
     Sweep(sweep::Args),
     Eval(eval::Args),
     Export(export::Args),
@@ -50,6 +54,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => args.run(),
         Command::Finetune(args) => args.run(),
+        Command::Data(command) => command.run().map(done),
         Command::Sweep(args) => args.run().map(done),
         Command::Eval(args) => args.run().map(done),
         Command::Export(args) => args.run().map(done),

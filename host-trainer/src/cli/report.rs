@@ -33,6 +33,8 @@ impl Args {
             "state.safetensors",
             "valid.u16",
             "train.u16",
+            "tokens/train.u16",
+            "tokens/valid.u16",
         ];
         let inputs = inputs.map(|name| self.run.join(name));
         check_output(&output, &inputs.each_ref().map(PathBuf::as_path))?;

@@ -1,13 +1,15 @@
 //! `thumbformer train`
 
+use super::text::{self, TextArgs};
 use super::training::{Flags, report};
 use crate::checkpoint::Info;
 use crate::corpus::Corpus;
+use crate::data::Tokens;
 use crate::model::ActivationName;
-use crate::prepare::prepare;
+use crate::prepare::{prepare, split_in_words};
 use crate::torch::{self, Environment};
 use crate::train::{
-    Begin, Data, DataConfig, Samples, Stored, TrainConfig, check_folder, hand_over, train_on,
+    Begin, Data, DataConfig, Samples, Stored, TOKENS, TrainConfig, check_folder, hand_over, train_on,
 };
 use anyhow::{Context, Result, ensure};
 use serde::de::IntoDeserializer;
@@ -18,18 +20,21 @@ use thumbformer::Activation;
 /// Train a tokenizer and a model on a text
 ///
 /// Writes a run folder: config.toml, metrics.jsonl, report.html (to look at), model.safetensors (the newest checkpoint),
-/// best.safetensors (that of the lowest validation loss), state.safetensors (to go on with --resume) and valid.u16 (the
-/// tokens of the held-out tail). On a terminal there is a dashboard: its key s saves now; q or Ctrl-C finishes
-/// the step, saves, and leaves with exit code 130.
+/// best.safetensors (that of the lowest validation loss), state.safetensors (to go on with --resume), tokens (what the run
+/// reads) and valid.u16 (the tokens of the held-out part). On a terminal there is a dashboard: its key s saves now; q or
+/// Ctrl-C finishes the step, saves, and leaves with exit code 130.
 ///
 /// The torch engine is PyTorch, in a virtual environment that it sets up by itself (THUMBFORMER_TORCH_VENV names another
 /// place for it). It trains the same network on the same batches; either engine goes on with the other's checkpoints.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Args {
-    /// The text: a UTF-8 file, or a folder of them [default: The Rust Programming Language, from rust-docs]
+    /// The text: a UTF-8 file, or a folder of them; may be given more than once [default: The Rust Programming Language,
+    /// from rust-docs]
     #[arg(long, value_name = "PATH")]
-    corpus: Option<PathBuf>,
+    corpus: Vec<PathBuf>,
+    #[command(flatten)]
+    text: TextArgs,
     /// The run folder
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -75,9 +80,6 @@ pub struct Args {
     /// Positions of the context window [default: 256]
     #[arg(long)]
     context: Option<usize>,
-    /// Part of the text that is held out for validation [default: 0.05]
-    #[arg(long)]
-    held_out: Option<f64>,
     /// The licence of the weights, for the metadata [default: that of the text, if it is known]
     #[arg(long)]
     licence: Option<String>,
@@ -97,8 +99,8 @@ enum Engine {
 /// What a run reads.
 struct Source {
     info: Info,
-    train: Vec<u16>,
-    valid: Vec<u16>,
+    train: Tokens,
+    valid: Tokens,
     /// Those of both, if they are not the tokens that follow.
     targets: Option<[Vec<u16>; 2]>,
     tokenizer: Option<Vec<u8>>,
@@ -155,13 +157,13 @@ impl Args {
     /// The text's tokens.
     fn source(&self, config: &mut TrainConfig) -> Result<Source> {
         let corpus = self.corpus(&mut config.data)?;
-        let shape = config.model.config;
-        let data = prepare(&corpus, shape.vocab_size, shape.seq_len, config.data.held_out, |_| ())?;
+        let split = *config.data.split.get_or_insert(corpus.default_split());
+        let data = prepare(&corpus, config, &self.output.join(TOKENS), text::progress())?;
         let tokenizer = thumbformer::Tokenizer::from_bytes(&data.tokenizer)?;
-        for path in &corpus.skipped {
-            eprintln!("left out, not text: {}", path.display());
+        text::tell(&corpus);
+        if corpus.documents() > 1 {
+            eprintln!("split     {}", split_in_words(split, data.held_out, corpus.documents()));
         }
-        eprintln!("corpus    {}, {} bytes", corpus.provenance.name, corpus.provenance.bytes);
         config.model.config.vocab_size = tokenizer.vocab_size();
         eprintln!(
             "tokenizer {} tokens, {:.2} bytes per token; {} tokens to learn, {} held out",
@@ -180,42 +182,53 @@ impl Args {
             ),
         };
         let tokenizer = Some(data.tokenizer);
-        Ok(Source { info, train: data.train, valid: data.valid, targets: None, tokenizer })
+        Ok(Source {
+            info,
+            train: Tokens::Mapped(data.train),
+            valid: Tokens::Mapped(data.valid),
+            targets: None,
+            tokenizer,
+        })
     }
 
     /// The tokens of the run to resume, where its folder has them and no text is named.
     fn stored_source(&self, config: &TrainConfig) -> Result<Option<Source>> {
-        if !self.resume || self.corpus.is_some() {
+        if !self.resume {
             return Ok(None);
         }
         let Some(Stored { train, valid, targets, tokenizer, info }) = Stored::read(&self.output)? else {
             return Ok(None);
         };
-        same_held_out(&config.data, &self.stored()?.data)?;
+        if self.corpus.is_empty() {
+            config.data.check_same(&self.stored()?.data)?;
+        } else {
+            // The text of the run, or refused: its tokens are here.
+            self.corpus(&mut config.data.clone())?;
+        }
         eprintln!("tokens    {} to learn, {} held out, of the run folder", train.len(), valid.len());
         Ok(Some(Source { info, train, valid, targets, tokenizer }))
     }
 
     /// Reads the text; one to go on with must be that of the run.
     fn corpus(&self, data: &mut DataConfig) -> Result<Corpus> {
-        let corpus = match &data.corpus {
-            Some(path) => Corpus::from_path(path)?,
-            None => Corpus::rust_book()?,
+        let corpus = match data.corpus.is_empty() {
+            true => Corpus::rust_book()?,
+            false => Corpus::open(&data.corpus, &data.split_documents, data.deduplicate)?,
         };
         data.crc32 = Some(corpus.provenance.crc32);
-        if let Some(path) = &mut data.corpus {
+        for path in &mut data.corpus {
             *path = std::path::absolute(&path)?;
             ensure!(path.to_str().is_some(), "{}: found a name that is not UTF-8", path.display());
         }
         if self.resume {
             let run = self.stored()?.data;
             if let (Some(found), Some(wanted)) = (data.crc32, run.crc32) {
+                data.check_same(&run)?;
                 ensure!(
                     found == wanted,
                     "{}: found another text (crc32 {found:08x}), wanted that of the run (crc32 {wanted:08x})",
                     corpus.provenance.name
                 );
-                same_held_out(data, &run)?;
             }
         }
         Ok(corpus)
@@ -254,8 +267,10 @@ impl Args {
         self.training.apply(&mut config.training);
         config.view = self.training.view();
         let data = &mut config.data;
-        set(&mut data.held_out, self.held_out);
-        data.corpus = self.corpus.clone().or(data.corpus.take());
+        self.text.apply(data);
+        if !self.corpus.is_empty() {
+            data.corpus.clone_from(&self.corpus);
+        }
         data.licence = self.licence.clone().or(data.licence.take());
         Ok(config)
     }
@@ -264,12 +279,6 @@ impl Args {
 /// An activation by the name that it has in a configuration.
 fn activation_of(name: &str) -> Result<Activation, serde::de::value::Error> {
     ActivationName::deserialize(name.into_deserializer())
-}
-
-fn same_held_out(found: &DataConfig, wanted: &DataConfig) -> Result<()> {
-    let (found, wanted) = (found.held_out, wanted.held_out);
-    ensure!(found == wanted, "held_out: found {found}, wanted {wanted} as in the run");
-    Ok(())
 }
 
 fn name_of(path: &Path) -> String {

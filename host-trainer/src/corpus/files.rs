@@ -1,30 +1,46 @@
-//! Text from files and folders.
+//! Files and folders of text.
 
+use super::Bytes;
+use crate::data::Map;
+use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+/// Smaller files are read: there may be more of them than an operating system likes to map.
+const SMALLEST_MAPPED: u64 = 1 << 20;
 
-/// The text of a file, or of all files in a folder, and the files that were skipped.
-pub fn read(path: &Path) -> Result<(String, Vec<PathBuf>)> {
-    ensure!(path.exists(), "{}: no such file or folder", path.display());
-    if !path.is_dir() {
-        return Ok((decode(path, read_file(path)?)?, Vec::new()));
-    }
-    let mut files = Vec::new();
-    list(path, &mut files)?;
-    let (mut text, mut skipped) = (String::new(), Vec::new());
-    for file in files {
-        let bytes = read_file(&file)?;
-        if bytes.contains(&0) {
-            skipped.push(file);
-            continue;
+/// What stands at the beginning of some UTF-8 files.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Files of text.
+#[derive(Default)]
+pub struct Files {
+    /// Each with where its text begins, behind a byte order mark.
+    pub texts: Vec<(PathBuf, Bytes, usize)>,
+    /// Files of folders that are not text.
+    pub skipped: Vec<PathBuf>,
+}
+
+impl Files {
+    /// Adds a file, or all files in a folder.
+    pub fn add(&mut self, path: &Path) -> Result<()> {
+        ensure!(path.exists(), "{}: no such file or folder", path.display());
+        let mut files = Vec::new();
+        match path.is_dir() {
+            true => list(path, &mut files)?,
+            false => files.push(path.to_owned()),
         }
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
+        for file in files {
+            let bytes = read(&file)?;
+            if path.is_dir() && bytes.contains(&0) {
+                self.skipped.push(file);
+                continue;
+            }
+            check(&file, &bytes)?;
+            let start = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+            self.texts.push((file, bytes, start));
         }
-        text += &decode(&file, bytes)?;
+        Ok(())
     }
-    Ok((text, skipped))
 }
 
 /// All files below a folder, sorted; neither hidden ones nor what links lead to.
@@ -47,13 +63,22 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("{}", path.display()))
+fn read(path: &Path) -> Result<Bytes> {
+    let context = || format!("{}", path.display());
+    match std::fs::metadata(path).with_context(context)?.len() {
+        ..SMALLEST_MAPPED => Ok(Bytes::Read(std::fs::read(path).with_context(context)?)),
+        _ => Ok(Bytes::Mapped(Map::open(path)?)),
+    }
 }
 
-fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(text),
-        Err(e) => bail!("{}: not UTF-8 at byte {}", path.display(), e.utf8_error().valid_up_to()),
-    }
+fn check(path: &Path, bytes: &[u8]) -> Result<()> {
+    let Err(error) = std::str::from_utf8(bytes) else { return Ok(()) };
+    let at = error.valid_up_to();
+    let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+    let why = match error.error_len() {
+        None => " where the file ends within a character",
+        Some(_) if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") => "; it may be UTF-16",
+        Some(_) => "",
+    };
+    bail!("{}: not UTF-8 at byte {at} (line {line}): found {:#04x}{why}", path.display(), bytes[at])
 }

@@ -222,7 +222,7 @@ fn configure(base: &TrainConfig, values: &BTreeMap<String, Value>, seed: u64) ->
         .try_into()
         .map_err(|error: toml::de::Error| anyhow::anyhow!("{}", error.message().replace('\n', ", ")))?;
     config.training.seed = seed;
-    if let Some(corpus) = &mut config.data.corpus {
+    for corpus in &mut config.data.corpus {
         *corpus = std::path::absolute(&corpus)?;
     }
     config.validate()?;

@@ -1,6 +1,7 @@
 //! What a run is told: the model's shape and how to train it.
 
 use super::distill::DistillationConfig;
+use crate::corpus::{Documents, Split};
 use crate::model::{ModelConfig, Quantization};
 use crate::optimizer::{Finetune, Method};
 use crate::schedule::Decay;
@@ -46,17 +47,27 @@ pub struct View {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// The text's file or folder; without one, The Rust Programming Language.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub corpus: Option<PathBuf>,
+    /// The text's files and folders, a list or one alone; without any, The Rust Programming Language.
+    #[serde(with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub corpus: Vec<PathBuf>,
     /// A file of prompts and answers, in the place of a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pairs: Option<PathBuf>,
     /// Tokens of a row; runs on pairs note it. Sequences of a text are `seq_len` long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub row_len: Option<usize>,
+    /// Where a file is cut into documents.
+    pub split_documents: Documents,
+    /// Whether documents that say the same as one before them are left out.
+    pub deduplicate: bool,
     /// Part of the text that is held out for validation.
     pub held_out: f64,
+    /// How that part is chosen; without it, by document where there are several. Runs note what it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+    /// With the hash of a document, decides whether it is held out. Apart from the seed of training, so that runs of
+    /// several seeds are examined by the same text.
+    pub split_seed: u64,
     /// The licence of the weights; without one, that of the text, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
@@ -67,7 +78,63 @@ pub struct DataConfig {
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { corpus: None, pairs: None, row_len: None, held_out: 0.05, licence: None, crc32: None }
+        Self {
+            corpus: Vec::new(),
+            pairs: None,
+            row_len: None,
+            split_documents: Documents::default(),
+            deduplicate: false,
+            held_out: 0.05,
+            split: None,
+            split_seed: 42,
+            licence: None,
+            crc32: None,
+        }
+    }
+}
+
+impl DataConfig {
+    /// Refuses data that is prepared in another way than that of the run to go on with.
+    pub fn check_same(&self, run: &Self) -> Result<()> {
+        let settings = |data: &Self| -> Result<toml::Table> {
+            let mut table = toml::Table::try_from(data)?;
+            // Texts are compared by their checksum, wherever they are now.
+            ["corpus", "pairs", "licence", "crc32"].iter().for_each(|key| drop(table.remove(*key)));
+            Ok(table)
+        };
+        let wanted = settings(run)?;
+        for (key, found) in settings(self)? {
+            let wanted = wanted.get(&key).map_or_else(|| "none".into(), ToString::to_string);
+            ensure!(found.to_string() == wanted, "{key}: found {found}, wanted {wanted} as in the run");
+        }
+        Ok(())
+    }
+}
+
+/// A list that may be written as its only value.
+mod one_or_many {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::path::PathBuf;
+
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "wanted a path or a list of paths")]
+    enum OneOrMany {
+        One(PathBuf),
+        Many(Vec<PathBuf>),
+    }
+
+    pub fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+        match paths {
+            [one] => one.serialize(serializer),
+            many => many.serialize(serializer),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+        Ok(match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(path) => vec![path],
+            OneOrMany::Many(paths) => paths,
+        })
     }
 }
 
@@ -235,7 +302,7 @@ impl TrainConfig {
         );
         self.finetune.validate(t.optimizer).context("finetune")?;
         ensure!(
-            self.data.corpus.is_none() || self.data.pairs.is_none(),
+            self.data.corpus.is_empty() || self.data.pairs.is_none(),
             "data: found corpus and pairs, wanted one of them"
         );
         let usable = t.checkpoint_seconds >= 0.0;

@@ -1,6 +1,7 @@
 //! The folder of a run: `config.toml`, `metrics.jsonl`, `report.html`, `model.safetensors`, `best.safetensors`,
-//! `state.safetensors`, `valid.u16`; `ema.safetensors`, if the weights are averaged; where another program trains or a
-//! fine-tuning began, `train.u16`; and `train.targets.u16` and `valid.targets.u16`, if targets are not the next tokens.
+//! `state.safetensors`, `valid.u16`; `ema.safetensors`, if the weights are averaged; in `tokens` the streams that the run
+//! reads; and `train.u16`, `train.targets.u16` and `valid.targets.u16`, if these are rows whose targets are not the next
+//! tokens.
 
 use super::config::TrainConfig;
 use super::samples::Samples;
@@ -126,14 +127,14 @@ impl RunFolder {
         checkpoint::save(&self.path.join(name), model, &after(info, step, seed), tokenizer)
     }
 
-    /// Writes the held-out samples.
+    /// Writes the held-out samples, for other programs, too: without a header.
     pub fn save_held_out(&self, samples: Samples<'_>) -> Result<()> {
         self.save_samples(VALID, VALID_TARGETS, samples)
     }
 
-    /// Writes the samples to learn from.
-    pub fn save_train(&self, samples: Samples<'_>) -> Result<()> {
-        self.save_samples(TRAIN, TRAIN_TARGETS, samples)
+    /// Writes the rows to learn from. A text's stream of tokens is in [`TOKENS`] already.
+    pub fn save_rows(&self, samples: Samples<'_>) -> Result<()> {
+        samples.targets().map_or(Ok(()), |_| self.save_samples(TRAIN, TRAIN_TARGETS, samples))
     }
 
     fn save_samples(&self, tokens: &str, targets: &str, samples: Samples<'_>) -> Result<()> {
@@ -162,13 +163,15 @@ const BEST: &str = "best.safetensors";
 /// The average of the weights at the newest checkpoint.
 const AVERAGE: &str = "ema.safetensors";
 const STATE: &str = "state.safetensors";
-/// The tokens to learn from.
-pub(super) const TRAIN: &str = "train.u16";
 /// The held-out tokens.
 pub(super) const VALID: &str = "valid.u16";
+/// The rows to learn from.
+pub(super) const TRAIN: &str = "train.u16";
 /// The targets of rows.
 pub(super) const TRAIN_TARGETS: &str = "train.targets.u16";
 pub(super) const VALID_TARGETS: &str = "valid.targets.u16";
+/// The folder of the streams of tokens that the run reads; see [`prepare`](crate::prepare).
+pub const TOKENS: &str = "tokens";
 
 /// Drops the metrics of steps that are going to be done again.
 fn forget_after(metrics: &Path, step: u64) -> Result<()> {

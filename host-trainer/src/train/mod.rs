@@ -16,7 +16,7 @@ mod turns;
 
 pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig, View};
 pub use distill::{DistillationConfig, check_teacher, write};
-pub use folder::check_folder;
+pub use folder::{TOKENS, check_folder};
 pub(crate) use interrupt::Interruptible;
 pub use metrics::{Metrics, Sample, Step};
 pub use samples::{Rows, Samples};
@@ -75,7 +75,7 @@ pub struct Data<'a> {
 pub enum Begin<'a> {
     /// With weights drawn at random.
     New,
-    /// With a model that has learned already; the folder keeps the data.
+    /// With a model that has learned already; the folder keeps rows, and has the tokens of a text in [`TOKENS`].
     With(&'a Model),
     /// Where the run that the folder holds was left.
     Resume,
@@ -120,15 +120,16 @@ pub fn train_on(
     let progress = Progress::new(run_dir, view.dashboard);
     let mut run = Run { trainer, folder, config, info, data, tokenizer, judged, metrics, sampling, progress };
     if let Begin::With(_) = begin {
-        run.folder.save_train(data.train)?;
+        run.folder.save_rows(data.train)?;
         run.folder.save_held_out(data.valid)?;
         run.save()?;
     }
     run.until_stopped()
 }
 
-/// Makes the folder of a run that another program is to do, or readies one to go on: with its tokens, and the weights and
-/// the optimizer as they are after the steps that are done. See [`train`] for the arguments.
+/// Makes the folder of a run that another program is to do, or readies one to go on: with the weights and the optimizer as
+/// they are after the steps that are done. The tokens to learn from are in its folder [`TOKENS`] already. See [`train`] for
+/// the arguments.
 pub fn hand_over(
     run_dir: &Path,
     mut config: TrainConfig,
@@ -141,7 +142,6 @@ pub fn hand_over(
     let data = Data { train: Samples::Text(train_tokens), valid: Samples::Text(valid_tokens) };
     let begin = if resume { Begin::Resume } else { Begin::New };
     let (trainer, folder, judged) = open(run_dir, &mut config, data, tokenizer, begin)?;
-    folder.save_train(data.train)?;
     folder.save_held_out(data.valid)?;
     let state = trainer.state(judged.best_loss, judged.stale);
     folder.save(&state, trainer.model(), trainer.average(), info, tokenizer)

@@ -1,43 +1,11 @@
-//! Prompts and answers to rows of tokens: a model learns the answers, and where they end.
+//! Pairs of prompt and answer as rows of tokens: a model learns the answers, and where they end.
 
+use super::pairs::{PackedPairs, Pair};
 use crate::nn::cross_entropy::IGNORED;
 use crate::tokenizer::TextEncoder;
 use crate::train::Rows;
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
-use std::path::Path;
 use thumbformer::{Token, Tokenizer};
-
-/// A line of the file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pair {
-    /// What is given.
-    pub prompt: String,
-    /// What the model is to write.
-    pub answer: String,
-}
-
-/// Reads JSON lines such as `{"prompt": "2 + 2 =", "answer": " 4"}`; empty lines are none.
-pub fn parse(text: &str) -> Result<Vec<Pair>> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let pairs: Vec<Pair> = lines
-        .map(|(i, line)| {
-            let pair: Pair = serde_json::from_str(line).with_context(|| format!("line {}", i + 1))?;
-            ensure!(!pair.answer.is_empty(), "line {}: found an empty answer", i + 1);
-            Ok(pair)
-        })
-        .collect::<Result<_>>()?;
-    ensure!(!pairs.is_empty(), "found no line, wanted pairs");
-    Ok(pairs)
-}
-
-/// Reads the file of [`parse`].
-pub fn read(path: &Path) -> Result<(Vec<Pair>, String)> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let pairs = parse(&text).with_context(|| path.display().to_string())?;
-    Ok((pairs, text))
-}
 
 /// Pairs as tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +47,21 @@ pub fn encode(pairs: &[Pair], tokenizer: Tokenizer<'_>, seq_len: usize, held_out
     Ok(Encoded { train: rows(train, longest - 1), valid: rows(valid, longest - 1), too_long })
 }
 
+/// [`encode`] with as many pairs in a row of `seq_len` tokens as fit: fewer rows, but a pair sees those before it.
+pub fn pack(pairs: &[Pair], tokenizer: Tokenizer<'_>, seq_len: usize, held_out: f64) -> Result<Encoded> {
+    let valid = (pairs.len() as f64 * held_out).ceil() as usize;
+    ensure!(
+        valid < pairs.len(),
+        "found {} pairs, wanted at least 2, one of them to be held out",
+        pairs.len()
+    );
+    let (train, valid) = pairs.split_at(pairs.len() - valid);
+    let train = PackedPairs::new(train, tokenizer, seq_len).context("pairs to learn")?;
+    let valid = PackedPairs::new(valid, tokenizer, seq_len).context("held-out pairs")?;
+    let too_long = train.too_long.len() + valid.too_long.len();
+    Ok(Encoded { train: train.into_rows(), valid: valid.into_rows(), too_long })
+}
+
 fn rows(pairs: &[(usize, Vec<u16>)], len: usize) -> Rows {
     let mut rows = Rows { len, ..Rows::default() };
     for (prompt, tokens) in pairs {
@@ -99,7 +82,7 @@ mod tests {
     use thumbformer::format::tokenizer::TokenizerKind;
 
     fn pair(prompt: &str, answer: &str) -> Pair {
-        Pair { prompt: prompt.into(), answer: answer.into() }
+        Pair { line: 1, prompt: prompt.into(), answer: answer.into() }
     }
 
     #[test]
@@ -122,18 +105,20 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_no_pairs_are_named() {
-        let text = "{\"prompt\": \"a\", \"answer\": \"b\"}\n\n{\"answer\": \"d\", \"prompt\": \"\"}\n";
-        assert_eq!(parse(text).unwrap(), [pair("a", "b"), pair("", "d")]);
-        for (text, message) in [
-            ("", "found no line, wanted pairs"),
-            ("{\"prompt\": \"a\", \"answer\": \"b\"}\n{\"prompt\": \"a\"}", "line 2: missing field `answer`"),
-            ("{\"prompt\": \"a\", \"answer\": \"\"}", "line 1: found an empty answer"),
-            ("{\"prompt\": \"a\", \"answer\": \"b\", \"c\": 1}", "line 1: unknown field `c`"),
-            ("not json", "line 1: expected"),
-        ] {
-            let error = format!("{:#}", parse(text).unwrap_err());
-            assert!(error.contains(message), "{error}, wanted {message}");
-        }
+    fn packed_rows_hold_several_pairs() {
+        let bytes = section(TokenizerKind::ByteBpe, &[]).unwrap();
+        let tokenizer = Tokenizer::from_bytes(&bytes).unwrap();
+        let pairs = [pair("a", "b"), pair("c", "d"), pair("abcdefgh", "ijk"), pair("e", "f")];
+        let Encoded { train, valid, too_long } = pack(&pairs, tokenizer, 6, 0.25).unwrap();
+        assert_eq!((train.len, valid.len, too_long), (6, 6, 1));
+        let of = |byte: u8| u16::from(byte) + 3;
+        assert_eq!(train.tokens, [1, of(b'a'), of(b'b'), 1, of(b'c'), of(b'd')]);
+        assert_eq!(train.targets, [IGNORED, of(b'b'), 2, IGNORED, of(b'd'), 2]);
+        assert_eq!(valid.tokens.len(), 6);
+        let error = format!("{:#}", pack(&pairs[2..], tokenizer, 6, 0.25).unwrap_err());
+        assert!(
+            error.contains("pairs to learn: no pair fits: found at least 12 tokens, wanted at most 6"),
+            "{error}"
+        );
     }
 }

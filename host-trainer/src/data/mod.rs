@@ -1,0 +1,13 @@
+//! What training reads: streams of tokens, pairs of prompt and answer, and windows of signals.
+
+mod map;
+pub mod pairs;
+pub mod rows;
+pub mod summary;
+mod token_file;
+mod tokenize;
+pub mod windows;
+
+pub use map::Map;
+pub use token_file::{TokenFile, TokenWriter, Tokens, payload};
+pub use tokenize::tokenize;
