@@ -51,13 +51,22 @@ pub fn folder() -> Result<PathBuf> {
         folder.join("rates.toml"),
         sweep(&readme).context("README.md: found no block of TOML, wanted a sweep")?,
     )?;
-    let text = fs::read_to_string(command::root().join("docs/numerics.md"))?;
-    fs::write(folder.join("my.txt"), text)?;
+    for (text, document) in [("my.txt", "docs/numerics.md"), ("little.txt", "README.md")] {
+        fs::copy(command::root().join(document), folder.join(text))?;
+    }
+    fs::write(folder.join("answers.jsonl"), answers())?;
     if let Some((checkpoint, tokenizer)) = stories::data() {
         fs::copy(checkpoint, folder.join("stories260K.bin"))?;
         fs::copy(tokenizer, folder.join("tok512.bin"))?;
     }
     Ok(folder)
+}
+
+/// Sums, as prompts and answers.
+fn answers() -> String {
+    let sums = (0..100).map(|n| (n / 10, n % 10));
+    let line = |(a, b)| format!("{{\"prompt\": \"{a} + {b} =\", \"answer\": \" {}\"}}\n", a + b);
+    sums.map(line).collect()
 }
 
 /// The sweep file of the README.
@@ -77,7 +86,9 @@ impl Example {
     /// Runs it in the folder and expects success; firmware runs in the repository and writes the golden text.
     pub fn run(&self, folder: &std::path::Path) -> Result<()> {
         // Minutes are for people.
-        let line = self.line.replace("--minutes 5", "--steps 30").replace("--minutes 3", "--steps 30");
+        let line = ["--minutes 5", "--minutes 3", "--minutes 1"]
+            .iter()
+            .fold(self.line.clone(), |line, minutes| line.replace(minutes, "--steps 30"));
         let firmware = line.starts_with("(cd firmware");
         let mut shell = if cfg!(windows) { Command::new("cmd") } else { Command::new("sh") };
         shell.arg(if cfg!(windows) { "/C" } else { "-c" }).arg(&line);
