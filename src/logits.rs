@@ -68,7 +68,10 @@ impl<'a> Logits<'a> {
         let (mut top, mut first) = (i32::MIN, 0);
         for (i, eight) in eights.iter().enumerate() {
             if eight.iter().any(|&value| value > top) {
-                top = eight.iter().fold(top, |top, &value| top.max(value));
+                for &value in eight {
+                    top = top.max(value);
+                    keep_rolled();
+                }
                 first = 8 * i;
             }
             keep_rolled();

@@ -9,7 +9,7 @@ pub fn rescale(y: &mut [i32], scales: &[i16], up: u32, scale: i16, right: i32) -
 }
 
 /// See [`crate::kernel::rescale_if`].
-#[inline(never)]
+#[inline]
 pub fn rescale_if(measured: bool, y: &mut [i32], scales: &[i16], up: u32, scale: i16, right: i32) -> u32 {
     let len = y.len().min(scales.len());
     let fours = len / 4;

@@ -153,23 +153,29 @@ fn product(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y:
         InputWidth::A16 => a16,
     };
     let (fours, rest) = y.as_chunks_mut::<4>();
-    let blocks = tiles.len() / (4 * groups);
+    let blocks = tiles.len().checked_div(4 * groups).unwrap_or_default();
     let whole = blocks.min(fours.len());
     if whole > 0 {
         // SAFETY: this target executes the DSP instructions. `tiles` holds `whole` blocks of `groups` tiles of 4 words,
         // `operand` 1 + 2 * groups words, `fours` 4 sums for each block; groups and blocks are not 0.
         unsafe { multiply(tiles.as_ptr(), operand.as_ptr(), fours.as_mut_ptr().cast(), groups, whole, 0) };
     }
-    if !rest.is_empty()
-        && blocks > whole
-        && let Some(block) = tiles.get(4 * groups * whole..)
-    {
-        let mut sums = [0; 4];
+    if !rest.is_empty() && blocks > whole {
+        let block = tiles.get(4 * groups * whole..).unwrap_or_default();
+        last_rows(multiply, block, groups, operand, rest);
+    }
+}
+
+/// The rows of a block that is not whole.
+#[inline(never)]
+fn last_rows(multiply: Multiply, block: &[u32], groups: usize, operand: &[u32], y: &mut [i32]) {
+    let mut sums = [0; 4];
+    if block.len() >= 4 * groups {
         // SAFETY: as above, for one block.
         unsafe { multiply(block.as_ptr(), operand.as_ptr(), sums.as_mut_ptr(), groups, 1, 0) };
-        for (y, sum) in rest.iter_mut().zip(sums) {
-            *y = sum;
-        }
+    }
+    for (y, sum) in y.iter_mut().zip(sums) {
+        *y = sum;
     }
 }
 
