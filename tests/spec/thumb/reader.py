@@ -125,8 +125,9 @@ class Model:
 
         refuse_unless(tokenizer % 4 == 0 and tokenizer + tokenizer_len <= file_len, "BadTokenizer")
         self.tokenizer = Tokenizer(data[tokenizer : tokenizer + tokenizer_len], c.vocab_size)
-        refuse_unless(metadata + metadata_len <= file_len, "BadConfig")
-        self.metadata = data[metadata : metadata + metadata_len].decode()
+        refuse_unless(metadata + metadata_len <= file_len, "Truncated")
+        refuse_unless(metadata % 4 == 0, "Misaligned")
+        self.metadata = data[metadata : metadata + metadata_len]
         if whole:
             refuse_unless(crc32(data[20:]) == checksum, "BadChecksum")
             for tensor in self.tensors.values():
