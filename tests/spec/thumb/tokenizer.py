@@ -11,8 +11,9 @@ LLAMA_BPE, BYTE_BPE = range(2)
 class Tokenizer:
     def __init__(self, section, vocab_size):
         refuse_unless(len(section) >= 8, "BadTokenizer")
-        self.kind, _, tokens = unpack_from("<BBH", section)
+        self.kind, zero, tokens = unpack_from("<BBH", section)
         refuse_unless(self.kind in (LLAMA_BPE, BYTE_BPE), "UnknownTokenizer")
+        refuse_unless(zero == 0, "BadTokenizer")
         refuse_unless(PIECES <= tokens <= vocab_size, "BadTokenizer")
         n = tokens - PIECES
         pool = section[8 + 8 * n :]
