@@ -65,6 +65,9 @@ mod attention;
 #[doc(hidden)]
 pub mod bench;
 mod block;
+// What `include_model!` expands to.
+#[doc(hidden)]
+pub mod budget;
 mod cache;
 mod chunks;
 mod digest;

@@ -293,14 +293,21 @@ pub struct Aligned<T: ?Sized>(pub T);
 /// The path is relative to the source file, as for `include_bytes!`. rustc reads the header, the tensor
 /// directory and the tokenizer: a file that is not a model, is damaged there, or is of another version does
 /// not compile. Attributes are passed on, so that a model may be given its own link section.
+///
+/// `static STORIES = "stories.thumb", max_ram = 64 * 1024, max_flash = 300_000;` does not compile, either, where
+/// [`Model::workspace_len`] or the file has more bytes: the error names the need, the budget and the largest part. Stack
+/// and code come on top.
 #[macro_export]
 macro_rules! include_model {
-    ($(#[$attribute:meta])* $visibility:vis static $name:ident = $path:expr;) => {
+    ($(#[$attribute:meta])* $visibility:vis static $name:ident = $path:expr $(, $budget:ident = $bytes:expr)* $(,)?;) => {
         $(#[$attribute])*
         $visibility static $name: $crate::Model<'static> = {
             static FILE: &$crate::model::Aligned<[u8]> = &$crate::model::Aligned(*include_bytes!($path));
             match $crate::Model::from_bytes(&FILE.0) {
-                Ok(model) => model,
+                Ok(model) => match $crate::budget::Budget::NONE$(.$budget($bytes))*.exceeded(&model) {
+                    None => model,
+                    Some(message) => panic!("{}", message.as_str()),
+                },
                 Err(error) => panic!("{}", error.message()),
             }
         };

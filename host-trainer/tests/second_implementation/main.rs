@@ -14,6 +14,7 @@ mod linear;
 mod mlp;
 mod norm;
 mod probability;
+mod python;
 mod random_models;
 mod sampler;
 mod tables;

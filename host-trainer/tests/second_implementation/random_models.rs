@@ -71,8 +71,18 @@ pub fn any_config(random: &mut Random) -> Config {
     }
 }
 
-/// A file of this shape.
+/// A file of this shape, with bytes as tokens.
 pub fn file(random: &mut Random, style: Style, config: Config) -> Vec<u8> {
+    file_with(random, style, config, &[])
+}
+
+/// A file of this shape whose tokenizer has these pieces, each with its rank.
+pub fn file_with(
+    random: &mut Random,
+    style: Style,
+    config: Config,
+    pieces: &[tokenizer::Piece<'_>],
+) -> Vec<u8> {
     let sane = style == Style::Sane;
     let folded = random.chance();
     let mut plans = Vec::<TensorPlan>::new();
@@ -84,8 +94,9 @@ pub fn file(random: &mut Random, style: Style, config: Config) -> Vec<u8> {
         }
         plans.push(plan);
     }
-    let mut section = vec![0; tokenizer::section_len(0, 0)];
-    tokenizer::emit(tokenizer::TokenizerKind::ByteBpe, &[], &mut section).unwrap();
+    let pool = pieces.iter().map(|piece| piece.bytes.len()).sum();
+    let mut section = vec![0; tokenizer::section_len(pieces.len(), pool)];
+    tokenizer::emit(tokenizer::TokenizerKind::ByteBpe, pieces, &mut section).unwrap();
     let frac = random.of(if sane { 14..=20 } else { 4..=24 }) as u8;
     let epsilon = match sane {
         true => (10_995_116, -40),
