@@ -20,6 +20,9 @@ pub struct Texts {
     pub cut: usize,
 }
 
+/// The logarithms of the probabilities of all classes after some tokens, and how often the residual stream saturated.
+type Scores<'a> = dyn Fn(&[Token]) -> Result<(Vec<f64>, u32)> + Sync + 'a;
+
 impl Texts {
     /// Encodes texts for a model of these classes.
     ///
@@ -64,8 +67,8 @@ impl Texts {
         })
     }
 
-    /// Compares classes with what `scores` finds, the logarithms of probabilities.
-    fn count(&self, scores: &(dyn Fn(&[Token]) -> Result<(Vec<f64>, u32)> + Sync)) -> Result<Classified> {
+    /// Compares classes with what `scores` finds.
+    fn count(&self, scores: &Scores<'_>) -> Result<Classified> {
         let found = on_threads(&self.texts, &|(tokens, _)| scores(tokens))?;
         let mut confusion = vec![vec![0; self.labels.len()]; self.labels.len()];
         let (mut loss, mut saturations) = (0.0, 0);
