@@ -120,7 +120,7 @@ pub fn mlp(model: &Model<'_>, layer: usize, count: usize, memory: &mut Memory<'_
     add_products(&w2, &x, count, frac, scratch, (hidden, sizes));
 }
 
-/// `logits [vocab_size] = head norm(hidden)` of the newest of `count` positions, at the beginning of the scratch memory.
+/// `logits [n_outputs] = head norm(hidden)` of the newest of `count` positions, at the beginning of the scratch memory.
 pub fn head(model: &Model<'_>, count: usize, memory: &mut Memory<'_>) {
     let Memory { hidden, sizes, scales, scratch, operand, vector, .. } = memory;
     let (config, frac, newest) = (model.config(), model.frac(), count.saturating_sub(1));
@@ -128,7 +128,7 @@ pub fn head(model: &Model<'_>, count: usize, memory: &mut Memory<'_>) {
     let norm = model.norm(TensorKind::FinalNorm, 0);
     let hidden = (row(hidden, config.dim, newest), row(sizes, 1, newest));
     let x = read_hidden(&norm, &head, 1, frac, (hidden.0, hidden.1), (vector, operand, scales));
-    head.forward(&x, frac, split(scratch, config.vocab_size).0, &mut []);
+    head.forward(&x, frac, split(scratch, config.n_outputs()).0, &mut []);
 }
 
 /// How many of `count` positions have an element of the residual stream in the outer half of its range, one doubling from

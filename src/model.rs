@@ -50,6 +50,10 @@ impl<'m> Model<'m> {
             Ok(tokenizer) => tokenizer,
             Err(e) => return Err(e),
         };
+        if count_labels(part(file, header.metadata.offset, header.metadata.len)) < header.config.n_classes {
+            let n_classes = header.config.n_classes;
+            return Err(FormatError::BadConfig { field: "n_classes (more than labels)", found: n_classes });
+        }
         if tokenizer.vocab_size() > header.config.vocab_size {
             return Err(FormatError::BadConfig { field: "vocab_size", found: header.config.vocab_size });
         }
@@ -159,6 +163,12 @@ impl<'m> Model<'m> {
         core::str::from_utf8(part(self.file, section.offset, section.len)).unwrap_or("")
     }
 
+    /// The names of a classifier's classes, in their order; none of another model.
+    pub fn labels(&self) -> impl Iterator<Item = &'m str> + use<'m> {
+        let lines = self.metadata().lines().filter_map(|line| line.strip_prefix(LABEL));
+        lines.take(self.config().n_classes)
+    }
+
     /// Fraction bits of the residual stream, of all matrix outputs and of the logits.
     pub(crate) const fn frac(&self) -> i32 {
         self.header.frac as i32
@@ -265,6 +275,29 @@ impl<'m> Model<'m> {
             }
         }
     }
+}
+
+/// What begins a line of the metadata that names a class.
+const LABEL: &str = "label = ";
+
+/// How many lines of the metadata name a class; none where they are not UTF-8.
+const fn count_labels(metadata: &[u8]) -> usize {
+    if core::str::from_utf8(metadata).is_err() {
+        return 0;
+    }
+    let (mut count, mut at) = (0, 0);
+    while at < metadata.len() {
+        let (mut i, wanted) = (0, LABEL.as_bytes());
+        while i < wanted.len() && at + i < metadata.len() && metadata[at + i] == wanted[i] {
+            i += 1;
+        }
+        count += (i == wanted.len()) as usize;
+        while at < metadata.len() && metadata[at] != b'\n' {
+            at += 1;
+        }
+        at += 1;
+    }
+    count
 }
 
 /// The rotary table of a model.

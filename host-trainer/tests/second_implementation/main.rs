@@ -118,6 +118,7 @@ fn narrow() -> Config {
         positions: Positions::Rope,
         tied: true,
         biases: false,
+        n_classes: 0,
     }
 }
 

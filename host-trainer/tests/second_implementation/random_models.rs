@@ -48,6 +48,7 @@ pub fn any_config(random: &mut Random) -> Config {
         Positions::Rope => 2 * random.of(1..=10) as usize,
         Positions::Learned => random.of(1..=19) as usize,
     };
+    let n_classes = random.pick(&[0, 0, 1, 2, 7]);
     Config {
         dim: n_heads * head_dim,
         hidden_dim: random.of(1..=100) as usize,
@@ -56,7 +57,7 @@ pub fn any_config(random: &mut Random) -> Config {
         n_kv_heads,
         vocab_size: random.of(259..=300) as usize,
         seq_len: random.of(8..=20) as usize,
-        norm: random.pick(&[NormKind::Rms, NormKind::Layer]),
+        norm: random.pick(&[NormKind::Rms, NormKind::Layer, NormKind::Batch]),
         activation: random.pick(&[
             Activation::Silu,
             Activation::Gelu,
@@ -66,8 +67,9 @@ pub fn any_config(random: &mut Random) -> Config {
         ]),
         gated: random.chance(),
         positions,
-        tied: random.chance(),
+        tied: random.chance() && n_classes == 0,
         biases: random.chance(),
+        n_classes,
     }
 }
 
@@ -102,9 +104,12 @@ pub fn file_with(
         true => (10_995_116, -40),
         false => (random.of(0..=(1 << 24) - 1) as u32, random.of(-200..=0) as i32),
     };
-    let mut file = vec![0; Emitter::file_len(&config, &plans, section.len(), 0)];
-    let mut emitter = Emitter::new(&mut file, config, frac, epsilon, &plans, section.len(), 0).unwrap();
+    let metadata = "label = any\n".repeat(config.n_classes);
+    let mut file = vec![0; Emitter::file_len(&config, &plans, section.len(), metadata.len())];
+    let mut emitter =
+        Emitter::new(&mut file, config, frac, epsilon, &plans, section.len(), metadata.len()).unwrap();
     emitter.tokenizer().copy_from_slice(&section);
+    emitter.metadata().copy_from_slice(metadata.as_bytes());
     for (index, (spec, plan)) in config.tensors().zip(&plans).enumerate() {
         if matches!(plan.dtype, Dtype::I8 | Dtype::I4) {
             fill(emitter.data(index).unwrap(), || [weight(random, style) as u8]);
