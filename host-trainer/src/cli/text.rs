@@ -22,6 +22,9 @@ pub struct TextArgs {
     /// Part of the text that is held out for validation [default: 0.05]
     #[arg(long)]
     held_out: Option<f64>,
+    /// Part of the text that is kept for the end, as tokens/test.u16: for `eval`, once everything is chosen [default: 0]
+    #[arg(long, value_name = "PART")]
+    test: Option<f64>,
 }
 
 impl TextArgs {
@@ -33,6 +36,7 @@ impl TextArgs {
         data.deduplicate |= self.deduplicate;
         data.split = self.split.or(data.split);
         data.held_out = self.held_out.unwrap_or(data.held_out);
+        data.test = self.test.unwrap_or(data.test);
     }
 }
 
