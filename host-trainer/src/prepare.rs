@@ -4,6 +4,7 @@ use crate::bpe::{self, WordCounts};
 use crate::characters::CharacterCounts;
 use crate::corpus::{Corpus, Parts, Piece, Split};
 use crate::data::{TokenFile, TokenWriter, tokenize};
+use crate::nn::random::Random;
 use crate::train::TrainConfig;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -148,10 +149,21 @@ pub fn store(folder: &Path, tokenizer: &[u8], parts: [&[u16]; 2]) -> Result<[Tok
     Ok([open(TRAIN)?, open(VALID)?])
 }
 
+/// Keeps the order of documents apart from any other stream of the same seed.
+const ORDER_STREAM: u64 = 0x0de7;
+
 /// The parts of a corpus as a configuration wants them.
 pub fn parts(corpus: &Corpus, config: &TrainConfig) -> Parts {
     let data = &config.data;
-    corpus.split(data.split.unwrap_or(corpus.default_split()), data.held_out, data.test, data.split_seed)
+    let rule = data.split.unwrap_or(corpus.default_split());
+    let mut parts = corpus.split(rule, data.held_out, data.test, data.split_seed);
+    if data.shuffle {
+        let mut random = Random::keyed(&[data.split_seed, ORDER_STREAM]);
+        for part in [&mut parts.train, &mut parts.valid, &mut parts.test] {
+            (1..part.len()).rev().for_each(|last| part.swap(last, random.below(last + 1)));
+        }
+    }
+    parts
 }
 
 /// How a corpus is split, in words.

@@ -124,6 +124,20 @@ fn characters_are_learned_and_a_test_part_is_kept_for_the_end() {
         );
         assert_eq!(eval(&test, &["--documents"]).1, (tokens.len() - 1) as f64);
     }
+    // In another order, each part has the same documents.
+    let shuffled = folder.join("shuffled");
+    train(&corpus, &shuffled, &[&["--steps", "1", "--shuffle"][..], &rules].concat());
+    let [ordered, shuffled] = [&run, &shuffled].map(|run| {
+        ["train", "valid", "test"].map(|part| {
+            let tokens = host_trainer::train::read_tokens(&run.join(format!("tokens/{part}.u16"))).unwrap();
+            tokens.split(|&token| token == 1).map(<[u16]>::to_vec).collect::<Vec<_>>()
+        })
+    });
+    for (mut before, mut after) in ordered.into_iter().zip(shuffled) {
+        assert_ne!(before, after);
+        [&mut before, &mut after].map(|documents| documents.sort_unstable());
+        assert_eq!(before, after);
+    }
     let error = refused(&["data", "inspect", text(&corpus), "--test", "0.95"]);
     assert!(
         error.contains("test: found 0.95, wanted 0 to less than the 0.95 that held_out leaves"),

@@ -16,6 +16,10 @@ pub struct TextArgs {
     /// Leave out documents that say the same as one before them, but for white space
     #[arg(long)]
     deduplicate: bool,
+    /// Put the documents of each part in a random order: sequences reach across documents, and where these are sorted, one
+    /// tells of the next
+    #[arg(long)]
+    shuffle: bool,
     /// How the part to hold out is chosen [default: by document, if there are several]
     #[arg(long, value_enum)]
     split: Option<Split>,
@@ -34,6 +38,7 @@ impl TextArgs {
             data.split_documents.clone_from(rule);
         }
         data.deduplicate |= self.deduplicate;
+        data.shuffle |= self.shuffle;
         data.split = self.split.or(data.split);
         data.held_out = self.held_out.unwrap_or(data.held_out);
         data.test = self.test.unwrap_or(data.test);

@@ -63,6 +63,9 @@ pub struct DataConfig {
     pub split_documents: Documents,
     /// Whether documents that say the same as one before them are left out.
     pub deduplicate: bool,
+    /// Whether the documents of each part are put in a random order. Sequences of a text reach across documents: where
+    /// these are sorted, one tells of the next.
+    pub shuffle: bool,
     /// Part of the text that is held out for validation.
     pub held_out: f64,
     /// Part of the text that is kept for the end: the run writes its tokens, and reads them no more.
@@ -70,7 +73,7 @@ pub struct DataConfig {
     /// How these parts are chosen; without it, by document where there are several. Runs note what it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
-    /// With the hash of a document, decides whether it is held out. Apart from the seed of training, so that runs of
+    /// With the hash of a document, decides whether it is held out; and the order of documents that are shuffled. Apart from the seed of training, so that runs of
     /// several seeds are examined by the same text.
     pub split_seed: u64,
     /// The licence of the weights; without one, that of the text, if it is known.
@@ -90,6 +93,7 @@ impl Default for DataConfig {
             tokenizer: Vocabulary::default(),
             split_documents: Documents::default(),
             deduplicate: false,
+            shuffle: false,
             held_out: 0.05,
             test: 0.0,
             split: None,
