@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod bpe;
+pub mod characters;
 pub mod chart;
 pub mod checkpoint;
 pub mod classify;

@@ -7,7 +7,7 @@ use crate::classify::Texts;
 use crate::data::labelled::{self, Fields};
 use crate::data::pairs;
 use crate::device::ModelFile;
-use crate::eval::{compare, loss_device, loss_f32};
+use crate::eval::{Cut, compare, loss_device, loss_f32};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use thumbformer::{Token, Tokenizer};
@@ -45,6 +45,9 @@ pub struct Args {
     /// Tokens after which the context starts anew [default: the model's context window]
     #[arg(long)]
     chunk: Option<usize>,
+    /// Let the context start anew at each begin token, too, and count every token, those of short chunks as well
+    #[arg(long)]
+    documents: bool,
     /// The checkpoint (.safetensors) that a model file was made from: also measures how far the integers are
     /// from it, as the mean divergence KL(f32 || integers) in nats per token and the share of tokens after
     /// which both find the same token likeliest
@@ -141,13 +144,12 @@ impl Args {
                 let file = ModelFile::read(&self.model)?;
                 let model = file.model()?;
                 note_packing(&self.model, &model);
-                let chunk = self.chunk.unwrap_or(model.config().seq_len);
+                let cut = self.cut(model.config().seq_len);
                 let (result, divergence) = match &self.against {
-                    None => (loss_device(&model, &stream, chunk).with_context(name)?, None),
+                    None => (loss_device(&model, &stream, cut).with_context(name)?, None),
                     Some(twin) => {
                         let twin = read_checkpoint(twin)?.model;
-                        let (result, divergence) =
-                            compare(&model, &twin, &stream, chunk).with_context(name)?;
+                        let (result, divergence) = compare(&model, &twin, &stream, cut).with_context(name)?;
                         (result, Some(divergence))
                     }
                 };
@@ -167,14 +169,20 @@ impl Args {
                     self.model.display()
                 );
                 let checkpoint = checkpoint::load(&self.model)?;
-                let chunk = self.chunk.unwrap_or(checkpoint.model.config().config.seq_len);
-                let (loss, tokens) = loss_f32(&checkpoint.model, &stream, chunk).with_context(name)?;
+                let cut = self.cut(checkpoint.model.config().config.seq_len);
+                let (loss, tokens) = loss_f32(&checkpoint.model, &stream, cut).with_context(name)?;
                 let tokenizer = checkpoint.tokenizer.as_deref().map(Tokenizer::from_bytes).transpose()?;
                 let bytes = tokenizer.map_or(0, |t| target_bytes(&t, &stream, tokens));
                 Evaluation::new(loss, tokens, bytes)
             }
         };
         print(&if self.json { serde_json::to_string(&result)? } else { result.to_string() })
+    }
+}
+
+impl Args {
+    fn cut(&self, seq_len: usize) -> Cut {
+        Cut { chunk: self.chunk.unwrap_or(seq_len), documents: self.documents }
     }
 }
 

@@ -10,12 +10,13 @@ use crate::data::pairs::{self, Fields};
 use crate::data::{TokenFile, rows};
 use crate::model::HEAD;
 use crate::optimizer::Lora;
-use crate::prepare::{encode, split_in_words, store};
+use crate::prepare::{Vocabulary, encode, split_in_words, store};
 use crate::train::{Begin, Data, Rows, Samples, TOKENS, TrainConfig, check_finetune, check_folder, train_on};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use thumbformer::Tokenizer;
+use thumbformer::format::tokenizer::TokenizerKind;
 
 /// Train a checkpoint further, on another text, on prompts with answers, on labels or on what a model writes; also for its
 /// integers
@@ -133,6 +134,10 @@ impl Args {
         check_finetune(&config, &model)?;
         let bytes = tokenizer
             .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;
+        config.data.tokenizer = match Tokenizer::from_bytes(&bytes)?.kind() {
+            TokenizerKind::Characters => Vocabulary::Characters,
+            TokenizerKind::ByteBpe | TokenizerKind::LlamaBpe => Vocabulary::Bpe,
+        };
         let source = match (&self.classify, &texts) {
             (Some(path), Some((texts, crc32))) => {
                 classes(path, texts, *crc32, &labels, &mut config, Tokenizer::from_bytes(&bytes)?)?
@@ -189,6 +194,11 @@ impl Args {
         }
         let data = &mut config.data;
         self.text.apply(data);
+        ensure!(
+            data.test == 0.0 || !self.corpus.is_empty(),
+            "test: found {} without --corpus, wanted a text to take it from",
+            data.test
+        );
         data.licence = self.licence.clone().or(data.licence.take());
         data.corpus = self.corpus.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
         data.pairs = self.pairs.as_ref().map(std::path::absolute).transpose()?;

@@ -4,6 +4,7 @@ use super::distill::DistillationConfig;
 use crate::corpus::{Documents, Split};
 use crate::model::{ModelConfig, Quantization};
 use crate::optimizer::{Finetune, Method};
+use crate::prepare::Vocabulary;
 use crate::schedule::Decay;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -60,16 +61,23 @@ pub struct DataConfig {
     /// Tokens of a row; runs on pairs note it. Sequences of a text are `seq_len` long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub row_len: Option<usize>,
+    /// What becomes a token.
+    pub tokenizer: Vocabulary,
     /// Where a file is cut into documents.
     pub split_documents: Documents,
     /// Whether documents that say the same as one before them are left out.
     pub deduplicate: bool,
+    /// Whether the documents of each part are put in a random order. Sequences of a text reach across documents: where
+    /// these are sorted, one tells of the next.
+    pub shuffle: bool,
     /// Part of the text that is held out for validation.
     pub held_out: f64,
-    /// How that part is chosen; without it, by document where there are several. Runs note what it was.
+    /// Part of the text that is kept for the end: the run writes its tokens, and reads them no more.
+    pub test: f64,
+    /// How these parts are chosen; without it, by document where there are several. Runs note what it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
-    /// With the hash of a document, decides whether it is held out. Apart from the seed of training, so that runs of
+    /// With the hash of a document, decides whether it is held out; and the order of documents that are shuffled. Apart from the seed of training, so that runs of
     /// several seeds are examined by the same text.
     pub split_seed: u64,
     /// The licence of the weights; without one, that of the text, if it is known.
@@ -87,9 +95,12 @@ impl Default for DataConfig {
             pairs: None,
             labelled: None,
             row_len: None,
+            tokenizer: Vocabulary::default(),
             split_documents: Documents::default(),
             deduplicate: false,
+            shuffle: false,
             held_out: 0.05,
+            test: 0.0,
             split: None,
             split_seed: 42,
             licence: None,
@@ -343,6 +354,15 @@ impl TrainConfig {
         let held_out = self.data.held_out;
         let usable = held_out > 0.0 && held_out < 1.0;
         ensure!(usable, "held_out: found {held_out}, wanted more than 0 and less than 1");
+        let (test, rest) = (self.data.test, 1.0 - held_out);
+        ensure!(
+            (0.0..rest).contains(&test),
+            "test: found {test}, wanted 0 to less than the {rest} that held_out leaves"
+        );
+        ensure!(
+            test == 0.0 || self.data.pairs.is_none(),
+            "data: found pairs and test = {test}, wanted no test"
+        );
         Ok(())
     }
 
