@@ -30,6 +30,13 @@ pub struct Info {
     pub provenance: String,
 }
 
+impl Info {
+    /// The metadata of a model file.
+    pub fn metadata(&self) -> [(&str, &str); 3] {
+        [("name", &self.name), ("licence", &self.licence), ("source", &self.provenance)]
+    }
+}
+
 /// A model with all that belongs to it.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {

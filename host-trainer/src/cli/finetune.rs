@@ -95,10 +95,11 @@ impl Args {
         let Checkpoint { model, info, tokenizer } = read_checkpoint(&self.checkpoint)?;
         let mut config = self.config()?;
         config.model = *model.config();
-        config.validate()?;
-        check_finetune(&config, &model)?;
         let bytes = tokenizer
             .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;
+        self.quantize.plan(&mut config, &model, &bytes, &info)?;
+        config.validate()?;
+        check_finetune(&config, &model)?;
         let source = self.source(&mut config, &bytes)?;
         eprintln!("seed      {}", config.training.seed);
         let info = Info {
