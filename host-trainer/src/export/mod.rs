@@ -18,6 +18,7 @@ mod measure;
 mod parts;
 mod plan;
 pub(crate) mod quantize;
+mod scores;
 mod sensitivity;
 mod source;
 mod target;
