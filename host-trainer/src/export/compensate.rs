@@ -381,4 +381,54 @@ mod tests {
         let worst = found.sums.iter().zip(&wanted.sums).map(|(f, w)| (f - w).abs()).fold(0.0, f64::max);
         assert!(worst < 1e-3 * wanted.sums[COLS * COLS - 1], "{worst}");
     }
+
+    #[test]
+    fn errors_of_rows_that_meet_one_vector_cancel_in_its_scores() {
+        let (n, rows) = (4, 12);
+        // Two heads, each of which meets vectors that nearly lie on a line.
+        let met = |head: usize| -> Vec<Vec<f64>> {
+            let vectors = noise(80 * n, 3 + head);
+            let line = |i: usize| f64::from(vectors[i * n]) * 3.0;
+            (0..80)
+                .map(|i| {
+                    (0..n).map(|c| f64::from(vectors[i * n + c]) * 0.2 + line(i) * (1 + c) as f64).collect()
+                })
+                .collect()
+        };
+        let heads = [0, 1, 2].map(|head| {
+            let mut moments = Moments::new(n);
+            for v in met(head) {
+                moments.add_moments(&(0..n * n).map(|i| v[i / n] * v[i % n]).collect::<Vec<_>>());
+            }
+            moments.factors_in_order()
+        });
+        let (weights, inputs) = (noise(rows * COLS, 9), inputs());
+        let of_scores = |matrix: &Matrix| -> f64 {
+            let unit = libm::exp2(f64::from(matrix.exponent));
+            let errors: Vec<f64> = (0..rows * COLS)
+                .map(|i| {
+                    f64::from(matrix.weights[i]) * f64::from(matrix.scales[i / COLS]) * unit
+                        - f64::from(weights[i])
+                })
+                .collect();
+            let products = inputs.chunks(COLS).flat_map(|x| {
+                errors
+                    .chunks(COLS)
+                    .map(|e| e.iter().zip(x).map(|(e, &x)| e * f64::from(x)).sum::<f64>())
+                    .collect::<Vec<_>>()
+            });
+            let products: Vec<f64> = products.collect();
+            (0..rows / n)
+                .flat_map(|head| met(head).into_iter().map(move |v| (head, v)))
+                .map(|(head, v)| {
+                    let of_head = products.chunks(rows).map(|p| &p[head * n..][..n]);
+                    of_head.map(|p| p.iter().zip(&v).map(|(p, v)| p * v).sum::<f64>().powi(2)).sum::<f64>()
+                })
+                .sum()
+        };
+        let factors = moments().factors();
+        let [apart, together] = [&[][..], &heads].map(|heads| of_scores(&factors.round(&weights, heads)));
+        println!("rows apart {apart:.4}, together {together:.4}");
+        assert!(together < apart / 2.0, "{together}, {apart}");
+    }
 }
