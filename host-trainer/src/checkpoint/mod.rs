@@ -33,6 +33,14 @@ pub struct Info {
     pub labels: Vec<String>,
 }
 
+impl Info {
+    /// The metadata of a model file.
+    pub fn metadata(&self) -> Vec<(&str, &str)> {
+        let about = [("name", self.name.as_str()), ("licence", &self.licence), ("source", &self.provenance)];
+        about.into_iter().chain(self.labels.iter().map(|label| ("label", label.as_str()))).collect()
+    }
+}
+
 /// A model with all that belongs to it.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {

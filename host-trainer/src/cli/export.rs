@@ -117,10 +117,7 @@ pub fn round(model: &Model, tokenizer: &[u8], info: &Info, choices: &Choices) ->
         progress: |line| eprintln!("{line}"),
         ..Options::default()
     };
-    let about = [("name", info.name.as_str()), ("licence", &info.licence), ("source", &info.provenance)];
-    let labels = info.labels.iter().map(|label| ("label", label.as_str()));
-    let metadata: Vec<_> = about.into_iter().chain(labels).collect();
-    let exported = export(model, tokenizer, &metadata, &calibration, &options)?;
+    let exported = export(model, tokenizer, &info.metadata(), &calibration, &options)?;
     if let Some(zeros) = &exported.zeros {
         eprintln!("{zeros}");
     }
@@ -143,7 +140,7 @@ pub fn report(exported: &Exported, choices: &Choices) -> Result<()> {
 }
 
 /// A number of bytes: `163840` or `160K`, with K for 1024 and M for 1024 K.
-fn bytes(text: &str) -> Result<usize> {
+pub fn bytes(text: &str) -> Result<usize> {
     let (number, unit) = match text.as_bytes() {
         [.., b'K' | b'k'] => (&text[..text.len() - 1], 1 << 10),
         [.., b'M' | b'm'] => (&text[..text.len() - 1], 1 << 20),

@@ -130,14 +130,15 @@ impl Args {
             ),
         }
         config.model = *model.config();
-        config.validate()?;
-        check_finetune(&config, &model)?;
         let bytes = tokenizer
             .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;
         config.data.tokenizer = match Tokenizer::from_bytes(&bytes)?.kind() {
             TokenizerKind::Characters => Vocabulary::Characters,
             TokenizerKind::ByteBpe | TokenizerKind::LlamaBpe => Vocabulary::Bpe,
         };
+        self.quantize.plan(&mut config, &model, &bytes, &info)?;
+        config.validate()?;
+        check_finetune(&config, &model)?;
         let source = match (&self.classify, &texts) {
             (Some(path), Some((texts, crc32))) => {
                 classes(path, texts, *crc32, &labels, &mut config, Tokenizer::from_bytes(&bytes)?)?

@@ -72,17 +72,18 @@ impl Model {
     }
 
     /// Where it was trained to be rounded.
-    pub fn quantization(&self) -> Option<Quantization> {
-        self.quantization
+    pub fn quantization(&self) -> Option<&Quantization> {
+        self.quantization.as_ref()
     }
 
     /// A model that computes the same, with weights that are rounded once and for all.
     pub fn rounded(&self) -> Cow<'_, Self> {
-        match self.quantization {
+        match &self.quantization {
             Some(quantization @ Quantization { weights: Some(_), .. }) => {
                 let mut rounded = self.clone();
                 quantization.round(&self.config.config, &self.params, &mut rounded.params.values);
-                rounded.quantization = Some(Quantization { weights: None, ..quantization });
+                rounded.quantization =
+                    Some(Quantization { weights: None, int4: Vec::new(), ..quantization.clone() });
                 Cow::Owned(rounded)
             }
             _ => Cow::Borrowed(self),
@@ -170,7 +171,7 @@ impl Model {
     }
 
     fn in_network(&self) -> Quantization {
-        self.quantization.unwrap_or(Quantization::NONE)
+        self.quantization.clone().unwrap_or(Quantization::NONE)
     }
 
     fn in_use(&self, t: usize) -> (Network<Frozen, f32>, Memory<f32>) {

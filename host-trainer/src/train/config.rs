@@ -343,6 +343,9 @@ impl TrainConfig {
         );
         let usable = t.checkpoint_seconds >= 0.0;
         ensure!(usable, "checkpoint_seconds: found {}, wanted 0 or more", t.checkpoint_seconds);
+        if let Some(quantization) = &self.quantization {
+            quantization.validate(&self.model.config)?;
+        }
         if let Some(distillation) = &self.distillation {
             let n_classes = self.model.config.n_classes;
             ensure!(
