@@ -23,6 +23,7 @@ impl Norm<'_> {
     ///
     /// The vector's own scale cancels out of the quotient, so that without gains the block-shifted residual
     /// stream itself is the result and only its scale is computed.
+    #[inline(never)]
     pub fn forward(&self, hidden: &[i32], magnitude: u32, frac: i32, q: &mut [i16]) -> Scale {
         let n = hidden.len() as u32;
         // LayerNorm keeps a bit for what taking off the mean may add.
