@@ -246,8 +246,8 @@ fn columns_up_to_the_bound_of_the_accumulator() {
         let mut emitter =
             Emitter::new(file.as_mut(), config, 16, (1, -20), &plans, section.len(), 0).unwrap();
         emitter.tokenizer().copy_from_slice(&section);
-        for index in 0..config.n_tensors() {
-            match plans[index].dtype {
+        for (index, plan) in plans.iter().enumerate() {
+            match plan.dtype {
                 // -128 as bytes, also where 128 is added (in halves only every other column); 7 * 15 in nibbles.
                 Dtype::I8 if layout == Layout::Rows => emitter.data(index).unwrap().fill(0x80),
                 Dtype::I4 => emitter.data(index).unwrap().fill(0xff),
