@@ -171,12 +171,12 @@ impl Sums {
 }
 
 /// `ln p` of every token, in floating point from the integer logits.
-fn log_probabilities(logits: &Logits<'_>) -> Vec<f64> {
+pub(crate) fn log_probabilities(logits: &Logits<'_>) -> Vec<f64> {
     let unit = f64::from(logits.frac()).exp2().recip();
     log_softmax(logits.values().iter().map(|&v| f64::from(v) * unit).collect())
 }
 
-fn log_softmax(mut logits: Vec<f64>) -> Vec<f64> {
+pub(crate) fn log_softmax(mut logits: Vec<f64>) -> Vec<f64> {
     let max = logits.iter().fold(f64::MIN, |m, &l| m.max(l));
     let log_sum = max + logits.iter().map(|l| (l - max).exp()).sum::<f64>().ln();
     logits.iter_mut().for_each(|l| *l -= log_sum);
@@ -184,7 +184,7 @@ fn log_softmax(mut logits: Vec<f64>) -> Vec<f64> {
 }
 
 /// The first of the largest values.
-fn likeliest(values: &[f64]) -> usize {
+pub(crate) fn likeliest(values: &[f64]) -> usize {
     (0..values.len()).rev().max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap_or_default()
 }
 
@@ -209,6 +209,11 @@ fn over_chunks<T: Send, W: FnMut(&[u16], &[u16]) -> Result<T>>(
         "tokens: found {}, wanted at least {wanted} (one {what} and one target)",
         tokens.len()
     );
+    ensure!(
+        shape.n_classes == 0,
+        "found a classifier of {} classes, wanted a model of tokens, or --labelled",
+        shape.n_classes
+    );
     check_vocabulary(tokens, shape.vocab_size)?;
     let chunks = cut.ranges(tokens);
     let share = chunks.len().div_ceil(threads.max(1));
@@ -229,6 +234,21 @@ fn over_chunks<T: Send, W: FnMut(&[u16], &[u16]) -> Result<T>>(
     });
     let told = parts.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     Ok((told, chunks.iter().map(Range::len).sum()))
+}
+
+/// Calls `work` for each item, on all cores; the results are in the order of the items.
+pub(crate) fn on_threads<I: Sync, T: Send>(
+    items: &[I],
+    work: &(dyn Fn(&I) -> Result<T> + Sync),
+) -> Result<Vec<T>> {
+    let share = items.len().div_ceil(all_threads()).max(1);
+    let parts: Vec<Result<Vec<T>>> = thread::scope(|scope| {
+        let parts = items.chunks(share);
+        let handles: Vec<_> =
+            parts.map(|part| scope.spawn(move || part.iter().map(work).collect())).collect();
+        handles.into_iter().map(|handle| handle.join().expect("a worker does not panic")).collect()
+    });
+    Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 fn all_threads() -> usize {

@@ -185,6 +185,7 @@ impl Args {
                 "trained on {}, {} bytes, crc32 {:08x}",
                 corpus.provenance.name, corpus.provenance.bytes, corpus.provenance.crc32
             ),
+            ..Info::default()
         };
         let tokenizer = Some(data.tokenizer);
         Ok(Source {
