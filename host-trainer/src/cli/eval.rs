@@ -25,7 +25,7 @@ pub struct Args {
     tokens: Option<PathBuf>,
     /// Prompts and answers, as for finetune --pairs: the loss of the answers alone, and how many a greedy model gives to the
     /// letter
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["tokens", "labelled", "chunk", "against"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tokens", "labelled", "chunk", "documents", "against"])]
     pairs: Option<PathBuf>,
     /// The field of the prompt
     #[arg(long, value_name = "FIELD", default_value = "prompt")]
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "FIELD", default_value = "answer")]
     answer_field: String,
     /// Texts with labels, as for finetune --classify: accuracy, each class, and which are taken for which
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["tokens", "chunk", "against"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tokens", "chunk", "documents", "against"])]
     labelled: Option<PathBuf>,
     /// The field of the text
     #[arg(long, value_name = "FIELD", default_value = "text")]
