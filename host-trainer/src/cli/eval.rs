@@ -27,7 +27,7 @@ pub struct Args {
     /// which both find the same token likeliest
     #[arg(long, value_name = "F32")]
     against: Option<PathBuf>,
-    /// Print JSON: {"loss": .., "tokens": .., "bits_per_byte": .., "kl": .., "agreement": ..}
+    /// Print JSON: {"loss": .., "tokens": .., "bits_per_byte": .., "kl": .., "agreement": .., "saturations": ..}
     #[arg(long)]
     json: bool,
 }
@@ -128,7 +128,9 @@ impl std::fmt::Display for Evaluation {
         }
         match self.saturations {
             None | Some(0) => Ok(()),
-            Some(n) => write!(f, "\nthe residual stream saturated {n} times: export with more headroom"),
+            Some(n) => {
+                write!(f, "\nthe residual stream saturated {n} times: export with a larger --headroom")
+            }
         }
     }
 }
