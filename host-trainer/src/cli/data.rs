@@ -40,7 +40,7 @@ pub struct Args {
     /// Tokens of the vocabulary
     #[arg(long, default_value_t = 512)]
     vocab: usize,
-    /// Positions of the context window, into which pairs are packed
+    /// Positions of the context window, into which pairs are packed, as by finetune --pack
     #[arg(long, default_value_t = 256)]
     context: usize,
     /// Pairs: the field of the prompt
