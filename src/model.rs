@@ -55,7 +55,10 @@ impl<'m> Model<'m> {
             return Err(FormatError::BadConfig { field: "n_classes (more than labels)", found: n_classes });
         }
         if tokenizer.vocab_size() > header.config.vocab_size {
-            return Err(FormatError::BadConfig { field: "vocab_size", found: header.config.vocab_size });
+            return Err(FormatError::BadConfig {
+                field: "vocab_size (fewer than the tokenizer has)",
+                found: header.config.vocab_size,
+            });
         }
         Ok(Self { file, header, tokenizer })
     }
@@ -78,8 +81,9 @@ impl<'m> Model<'m> {
             let tensor = self.header.tensor(self.file, index)?;
             let (kind, layer) = (tensor.spec.kind, tensor.spec.layer as u8);
             for row in 0..tensor.scales_len() / 2 {
-                if read_u16(self.file, tensor.scales + 2 * row).unwrap_or(0) as i16 <= 0 {
-                    return Err(FormatError::BadScale { kind, layer, row });
+                let found = read_u16(self.file, tensor.scales + 2 * row).unwrap_or(0) as i16;
+                if found <= 0 {
+                    return Err(FormatError::BadScale { kind, layer, row, found });
                 }
             }
         }

@@ -231,6 +231,17 @@ fn what_is_wrong_is_named() {
         let bytes = (found as u32).to_le_bytes();
         assert_eq!(spoiled(at.start, &bytes), Err(FormatError::BadConfig { field, found }));
     }
+    // A range says what was wanted, and each half of epsilon has its own.
+    for (at, bytes, message) in [
+        (field::DIM, 16385i32, "dim = 16385, wanted 1 to 16384"),
+        (field::EPSILON_MANTISSA, 1 << 24, "epsilon's mantissa = 16777216, wanted 0 to 16777215"),
+        (field::EPSILON_EXPONENT, -201, "minus epsilon's exponent = 201, wanted 0 to 200"),
+        (field::EPSILON_EXPONENT, 1, "epsilon's exponent = 1, wanted 0 to 0"),
+        (field::METADATA, 2, "metadata (its offset must be a multiple of 4) = 2"),
+    ] {
+        let error = spoiled(at.start, &bytes.to_le_bytes()).unwrap_err().to_string();
+        assert_eq!(error, format!("bad configuration: {message}"));
+    }
     let relu = FormatError::BadConfig { field: "activation", found: 5 };
     assert_eq!(spoiled(field::ACTIVATION.start, &[5]), Err(relu));
     let kind = LLAMA.tensor(3).kind;
@@ -285,7 +296,7 @@ fn what_only_reading_everything_finds_is_named() {
         file.as_mut()[at..at + 2].copy_from_slice(&scale.to_le_bytes());
         let crc = crc32(&file.as_ref()[header::field::CRC.end..]).to_le_bytes();
         file.as_mut()[header::field::CRC].copy_from_slice(&crc);
-        let bad = FormatError::BadScale { kind: tensor.spec.kind, layer: 0, row: 4 };
+        let bad = FormatError::BadScale { kind: tensor.spec.kind, layer: 0, row: 4, found: scale };
         assert_eq!(file.model().verify(), Err(bad));
     }
 }
@@ -309,7 +320,7 @@ fn length_and_address_are_checked() {
 
 #[test]
 fn a_tokenizer_knows_no_more_than_the_model() {
-    for (vocab_size, wanted) in [(262, Ok(())), (261, Err("vocab_size"))] {
+    for (vocab_size, wanted) in [(262, Ok(())), (261, Err("vocab_size (fewer than the tokenizer has)"))] {
         let config = Config { vocab_size, ..LLAMA };
         let model = model_file(config, 6);
         let found = Model::from_bytes(model.as_ref()).map(|_| ());

@@ -114,7 +114,7 @@ fn refusals() -> String {
         FormatError::BadTokenizer,
         FormatError::Misaligned,
         FormatError::BadChecksum { stated: 1, computed: 2 },
-        FormatError::BadScale { kind, layer, row: 5 },
+        FormatError::BadScale { kind, layer, row: 5, found: -1 },
     ];
     let mut table = String::from("| error | an example of its message |\n|---|---|\n");
     for error in all {

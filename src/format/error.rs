@@ -1,6 +1,8 @@
 //! Why a model file is refused.
 
 use super::TensorKind;
+use super::config::{MAX_HEAD_DIM, MAX_SEQ_LEN, MAX_WIDTH};
+use super::header::FRAC;
 
 /// Why a model file is refused. Sizes and offsets are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +95,8 @@ pub enum FormatError {
         layer: u8,
         /// The row.
         row: usize,
+        /// The value found.
+        found: i16,
     },
 }
 
@@ -135,20 +139,44 @@ impl core::fmt::Display for FormatError {
             Self::TrailingBytes { expected, have } => {
                 write!(f, ": {expected} bytes announced, found {have}")
             }
-            Self::BadConfig { field, found } => write!(f, ": {field} = {found}"),
+            Self::BadConfig { field, found } => {
+                write!(f, ": {field} = {found}")?;
+                match wanted(field) {
+                    Some((least, most)) => write!(f, ", wanted {least} to {most}"),
+                    None => Ok(()),
+                }
+            }
             Self::BadTensor { kind, layer, field } => {
                 write!(f, ": {field} of {kind:?}, block {layer}")
             }
             Self::BadChecksum { stated, computed } => {
                 write!(f, ": stated {stated:#010x}, computed {computed:#010x}")
             }
-            Self::BadScale { kind, layer, row } => {
-                write!(f, ": row {row} of {kind:?}, block {layer}")
+            Self::BadScale { kind, layer, row, found } => {
+                write!(f, ": row {row} of {kind:?}, block {layer}: found {found}, wanted 1 to 32767")
             }
             Self::UnknownTokenizer { kind } => write!(f, ": found {kind}, wanted 0 or 1"),
             Self::BadTokenizer | Self::Misaligned => Ok(()),
         }
     }
+}
+
+/// The range of a field of the configuration, where that is a fixed one.
+fn wanted(field: &str) -> Option<(usize, usize)> {
+    Some(match field {
+        "dim" | "hidden_dim" => (1, MAX_WIDTH),
+        "n_layers" => (1, 255),
+        "vocab_size" => (1, 65535),
+        "seq_len" => (1, MAX_SEQ_LEN),
+        "head_dim" => (1, MAX_HEAD_DIM),
+        "frac" => (usize::from(*FRAC.start()), usize::from(*FRAC.end())),
+        "epsilon's mantissa" => (0, (1 << 24) - 1),
+        "epsilon's exponent" => (0, 0),
+        "minus epsilon's exponent" => (0, 200),
+        "norm" | "gated" | "positions" | "tied" | "biases" => (0, 1),
+        "activation" => (0, 4),
+        _ => return None,
+    })
 }
 
 impl core::error::Error for FormatError {}

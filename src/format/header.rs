@@ -121,14 +121,18 @@ const fn u8_at(file: &[u8], at: core::ops::Range<usize>) -> u8 {
     if at.start < file.len() { file[at.start] } else { 0 }
 }
 
-const fn section(file: &[u8], at: core::ops::Range<usize>) -> Result<Section, FormatError> {
+const fn section(
+    file: &[u8],
+    field: &'static str,
+    at: core::ops::Range<usize>,
+) -> Result<Section, FormatError> {
     let offset = usize_at(file, at.start..at.start + 4);
     let len = usize_at(file, at.start + 4..at.end);
     if offset > file.len() || len > file.len() - offset {
         return Err(FormatError::Truncated { need: offset.saturating_add(len), have: file.len() });
     }
     if !offset.is_multiple_of(super::ALIGN) {
-        return Err(FormatError::Misaligned);
+        return Err(FormatError::BadConfig { field, found: offset });
     }
     Ok(Section { offset, len })
 }
@@ -213,8 +217,13 @@ impl Header {
             return Err(FormatError::BadConfig { field: "frac", found: frac as usize });
         }
         let epsilon = (u32_at(file, field::EPSILON_MANTISSA), u32_at(file, field::EPSILON_EXPONENT) as i32);
-        if epsilon.0 >= 1 << 24 || epsilon.1 < -200 || epsilon.1 > 0 {
-            return Err(FormatError::BadConfig { field: "epsilon", found: epsilon.0 as usize });
+        if epsilon.0 >= 1 << 24 {
+            return Err(FormatError::BadConfig { field: "epsilon's mantissa", found: epsilon.0 as usize });
+        }
+        if epsilon.1 < -200 || epsilon.1 > 0 {
+            let found = epsilon.1.unsigned_abs() as usize;
+            let field = if epsilon.1 > 0 { "epsilon's exponent" } else { "minus epsilon's exponent" };
+            return Err(FormatError::BadConfig { field, found });
         }
         let n_tensors = usize_at(file, field::N_TENSORS);
         if n_tensors != config.n_tensors() {
@@ -231,8 +240,8 @@ impl Header {
             file_len,
             crc: u32_at(file, field::CRC),
             directory,
-            tokenizer: ok!(section(file, field::TOKENIZER)),
-            metadata: ok!(section(file, field::METADATA)),
+            tokenizer: ok!(section(file, "tokenizer (its offset must be a multiple of 4)", field::TOKENIZER)),
+            metadata: ok!(section(file, "metadata (its offset must be a multiple of 4)", field::METADATA)),
         };
         let mut i = 0;
         while i < n_tensors {

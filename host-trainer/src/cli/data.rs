@@ -44,7 +44,7 @@ pub struct Args {
     /// What becomes a token, of a text
     #[arg(long, value_enum, default_value_t)]
     tokenizer: Vocabulary,
-    /// Positions of the context window, into which pairs are packed
+    /// Positions of the context window, into which pairs are packed, as by finetune --pack
     #[arg(long, default_value_t = 256)]
     context: usize,
     /// Pairs: the field of the prompt
