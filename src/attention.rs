@@ -65,8 +65,10 @@ pub fn attend(
     let n_kv_heads = keys.scales.len() / seq_len.max(1);
     let group = (n_heads / n_kv_heads.max(1)).max(1);
     let queries = chunks_mut(queries, group * head_dim).zip(chunks_mut(out, group * head_dim));
-    let shared = keys.heads(position).zip(values.heads(position));
-    for ((queries, out), (keys, values)) in queries.zip(shared) {
+    for (head, (queries, out)) in queries.enumerate() {
+        let (Some(keys), Some(values)) = (keys.head(head, position), values.head(head, position)) else {
+            return size;
+        };
         let units = Units::new(head_dim, 2 * frac - unit, keys.exponent);
         let shared = Shared { keys, values, units, head_dim, seq_len };
         let paired = if kernel::PAIRS { group / HEADS * HEADS * head_dim } else { 0 };
@@ -267,7 +269,7 @@ mod tests {
                 values.store(p, &row(77), unit + 1);
             }
             let real = |cache: &Cache<'_>| -> Vec<Vec<f64>> {
-                let Head { elements, scales, .. } = cache.heads(len - 1).next().unwrap();
+                let Head { elements, scales, .. } = cache.head(0, len - 1).unwrap();
                 let row = |p: usize| {
                     let (mantissa, exponent) = step(scales[p]);
                     let step = f64::from(mantissa) * 2f64.powi(exponent as i32 - frac);

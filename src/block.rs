@@ -87,7 +87,7 @@ pub fn attention(model: &Model<'_>, layer: usize, positions: Range<usize>, memor
         *scale = quantize(out, size, -frac, x);
     }
     let x = wo.inputs(count, vector, operand, scales);
-    add_products(&wo, &x, count, frac, (scratch, q_sizes), (hidden, sizes));
+    add_products(&wo, &x, count, frac, scratch, (hidden, sizes));
 }
 
 /// `hidden += w2 (act(w1 x) * w3 x)` or `w2 act(w1 x)` with `x = norm(hidden)`
@@ -117,18 +117,18 @@ pub fn mlp(model: &Model<'_>, layer: usize, count: usize, memory: &mut Memory<'_
         *scale = quantize(gate, size, unit, next(&mut xs, w2.cols.next_multiple_of(4)));
     }
     let x = w2.inputs(count, vector, operand, scales);
-    add_products(&w2, &x, count, frac, (scratch, gate_sizes), (hidden, sizes));
+    add_products(&w2, &x, count, frac, scratch, (hidden, sizes));
 }
 
-/// `logits [vocab_size] = head norm(hidden)` of the newest of `count` positions, at the beginning of the scratch memory.
+/// `logits [n_outputs] = head norm(hidden)` of the newest of `count` positions, at the beginning of the scratch memory.
 pub fn head(model: &Model<'_>, count: usize, memory: &mut Memory<'_>) {
-    let Memory { hidden, sizes, out_sizes, scales, scratch, operand, vector, .. } = memory;
+    let Memory { hidden, sizes, scales, scratch, operand, vector, .. } = memory;
     let (config, frac, newest) = (model.config(), model.frac(), count.saturating_sub(1));
     let head = model.linear(TensorKind::Head, 0);
     let norm = model.norm(TensorKind::FinalNorm, 0);
     let hidden = (row(hidden, config.dim, newest), row(sizes, 1, newest));
     let x = read_hidden(&norm, &head, 1, frac, (hidden.0, hidden.1), (vector, operand, scales));
-    head.forward(&x, frac, split(scratch, config.vocab_size).0, &mut out_sizes[0]);
+    head.forward(&x, frac, split(scratch, config.n_outputs()).0, &mut []);
 }
 
 /// How many of `count` positions have an element of the residual stream in the outer half of its range, one doubling from
@@ -163,12 +163,12 @@ fn add_products(
     x: &Inputs<'_>,
     count: usize,
     frac: i32,
-    (out, out_sizes): (&mut [i32], &mut [u32]),
+    out: &mut [i32],
     (hidden, sizes): (&mut [i32], &mut [u32]),
 ) {
     let dim = matrix.scales.len();
     let (out, _) = split(out, count * dim);
-    matrix.forward(x, frac, out, out_sizes);
+    matrix.forward(x, frac, out, &mut []);
     let (mut hiddens, mut outs) = (hidden, out);
     for size in sizes.iter_mut().take(count) {
         *size = kernel::add(next(&mut hiddens, dim), next(&mut outs, dim));

@@ -4,7 +4,7 @@
 //! for the sum over positions: both are matrix-vector products with contiguous rows. Where a core sums all channels at
 //! once, values lie as keys do, in the same memory. What is stored is for the core's kernels only: they may add an offset.
 
-use crate::chunks::{chunks, chunks_mut};
+use crate::chunks::chunks;
 use crate::format::align;
 use crate::kernel;
 use crate::shift::{bits, keep_rolled};
@@ -152,32 +152,25 @@ impl Cache<'_> {
         let head_dim = self.head_dim.max(1);
         let (stride, head_len) = self.strides();
         let (first, step) = if self.transposed { (position, stride) } else { (position * stride, 1) };
-        let heads = chunks_mut(self.elements, head_len).zip(chunks(values, head_dim));
-        for ((elements, values), scales) in heads.zip(chunks_mut(self.scales, self.seq_len)) {
-            let Some(scale) = scales.get_mut(position) else {
+        for (head, values) in chunks(values, head_dim).enumerate() {
+            let scale = self.scales.get_mut(head * self.seq_len + position);
+            let (Some(scale), Some(elements)) = (scale, self.elements.get_mut(head * head_len + first..))
+            else {
                 return;
             };
-            let elements = elements.get_mut(first..).unwrap_or_default();
             *scale = store_head(values, unit, elements, step);
         }
     }
 
-    /// The heads up to and with `position`, which is not finished, nor need those before it be: what is newer does not
-    /// count.
-    pub fn heads(&self, position: usize) -> impl Iterator<Item = Head<'_>> {
+    /// A head up to and with `position`, which is not finished, nor need those before it be: what is newer does not count.
+    #[inline(always)]
+    pub fn head(&self, head: usize, position: usize) -> Option<Head<'_>> {
         let (_, head_len) = self.strides();
         let len = if self.transposed { head_len } else { (position + 1) * self.head_dim };
-        let elements = chunks(self.elements, head_len);
-        let scales = chunks(self.scales, self.seq_len);
-        elements.zip(scales).zip(self.largest).map(move |((elements, scales), &largest)| {
-            let scales = scales.get(..=position).unwrap_or_default();
-            let largest = largest_with(largest, scales.get(self.finished..));
-            Head {
-                elements: elements.get(..len).unwrap_or_default(),
-                scales,
-                exponent: u32::from(largest >> 4),
-            }
-        })
+        let elements = self.elements.get(head * head_len..)?.get(..len)?;
+        let scales = self.scales.get(head * self.seq_len..)?.get(..=position)?;
+        let largest = largest_with(*self.largest.get(head)?, scales.get(self.finished..));
+        Some(Head { elements, scales, exponent: u32::from(largest >> 4) })
     }
 }
 
@@ -247,7 +240,8 @@ mod tests {
                     head_dim: 8,
                 };
                 cache.store(1, &values, unit);
-                for (head, Head { elements, scales, exponent: largest }) in cache.heads(1).enumerate() {
+                for head in 0..2 {
+                    let Head { elements, scales, exponent: largest } = cache.head(head, 1).unwrap();
                     let (mantissa, exponent) = step(scales[1]);
                     assert_eq!(largest, exponent);
                     let step = f64::from(mantissa) * 2f64.powi(exponent as i32);
@@ -286,7 +280,7 @@ mod tests {
                 cache.clear();
             }
             cache.block(0, position).0.store(position, &[peak, 0], 8);
-            let largest = cache.block(0, position).0.heads(position).next().unwrap().exponent;
+            let largest = cache.block(0, position).0.head(0, position).unwrap().exponent;
             if finish {
                 cache.finish(position, 1);
             }
@@ -305,7 +299,7 @@ mod tests {
         for (position, peak) in [(1, 100), (2, 30_000), (3, 100)] {
             cache.block(0, 1).0.store(position, &[peak, 0], 8);
         }
-        let seen = [1, 2, 3].map(|position| cache.block(0, 1).0.heads(position).next().unwrap().exponent);
+        let seen = [1, 2, 3].map(|position| cache.block(0, 1).0.head(0, position).unwrap().exponent);
         assert_eq!(seen, [small, large, large]);
         cache.finish(1, 3);
         assert_eq!(cache.largest_keys[0] >> 4, large as u8);

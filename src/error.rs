@@ -37,6 +37,16 @@ pub enum Error {
         /// The number of tokens in the vocabulary.
         vocab_size: usize,
     },
+    /// The model classifies and writes no tokens.
+    IsClassifier {
+        /// The classes that it tells apart.
+        n_classes: usize,
+    },
+    /// The model writes tokens and knows no classes.
+    NoClassifier {
+        /// The tokens that it writes.
+        vocab_size: usize,
+    },
     /// There is nothing to work on: an empty prompt where at least one token is needed.
     NoTokens,
 }
@@ -59,6 +69,18 @@ impl core::fmt::Display for Error {
             }
             Error::TokenOutOfRange { token, vocab_size } => {
                 write!(f, "token {token} out of range: the vocabulary has {vocab_size} tokens")
+            }
+            Error::IsClassifier { n_classes } => {
+                write!(
+                    f,
+                    "cannot generate: found a classifier of {n_classes} classes, wanted a model that writes tokens"
+                )
+            }
+            Error::NoClassifier { vocab_size } => {
+                write!(
+                    f,
+                    "cannot classify: found a model that writes {vocab_size} tokens, wanted a classifier"
+                )
             }
             Error::NoTokens => write!(f, "no tokens given: at least one is needed"),
         }

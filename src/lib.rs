@@ -37,7 +37,7 @@
 //! way from embedding to logits, to be read from top to bottom; each layer reads the residual stream through
 //! a norm (`norm.rs`), multiplies int8 or int4 matrices (`linear.rs`) and adds its result; `attention.rs` looks back
 //! through the cache (`cache.rs`). [`Sampler`] draws a token from the [`Logits`]; [`Utf8Stream`] puts its bytes
-//! together to text. [`format`](mod@format) describes the file, [`kernel`] has the inner loops, chosen for the
+//! together to text. Where the head was trained to tell classes apart, [`Classifier`] says which one a text belongs to. [`format`](mod@format) describes the file, [`kernel`] has the inner loops, chosen for the
 //! processor while the crate is built.
 //!
 //! Attention computes in use what it computed in training, one position at a time (matrices take a few at once). Dropout was a matter of
@@ -65,8 +65,12 @@ mod attention;
 #[doc(hidden)]
 pub mod bench;
 mod block;
+// What `include_model!` expands to.
+#[doc(hidden)]
+pub mod budget;
 mod cache;
 mod chunks;
+pub mod classifier;
 mod digest;
 pub mod error;
 pub mod fixed;
@@ -88,6 +92,7 @@ mod utf8_stream;
 mod vector;
 pub mod workspace;
 
+pub use classifier::{Classifier, Prediction};
 pub use digest::Digest;
 pub use error::Error;
 pub use format::{Activation, Config, FormatError, NormKind, Positions};

@@ -62,16 +62,22 @@ impl Linear<'_> {
     }
 
     /// `y = W x + b` with `frac` fraction bits for each position, one after the other in `y`; their
-    /// [`magnitude`](kernel::magnitude)s go to `sizes`. `x` comes from [`Linear::inputs`] of this matrix or of one with the
+    /// [`magnitude`](kernel::magnitude)s go to `sizes`, which is empty where nobody asks for them. `x` comes from [`Linear::inputs`] of this matrix or of one with the
     /// same layout and width.
     ///
     /// Each sum, of at most 31 bits, is multiplied by the row's scale and by the vector's, 15 bits each, of which 16 are
     /// cut off each time, and shifted to its place.
     #[inline(always)]
     pub fn forward(&self, x: &Inputs<'_>, frac: i32, y: &mut [i32], sizes: &mut [u32]) {
-        match (&mut *sizes, x.scales, x.vectors.count()) {
+        let measured = !sizes.is_empty();
+        match (x.scales, x.vectors.count()) {
             // Each token that is written comes this way.
-            ([size, ..], [scale, ..], 1) => *size = self.forward_one(&x.vectors, 0, *scale, frac, y),
+            ([scale, ..], 1) => {
+                let size = self.forward_one(&x.vectors, 0, *scale, frac, y, measured);
+                if let Some(place) = sizes.first_mut() {
+                    *place = size;
+                }
+            }
             _ => self.forward_several(x, frac, y, sizes),
         }
     }
@@ -81,16 +87,28 @@ impl Linear<'_> {
         let rows = self.scales.len();
         kernel::products_together(&self.weights, &x.vectors, rows, y);
         let mut ys = y;
-        for (i, (size, &scale)) in sizes.iter_mut().zip(x.scales).enumerate().take(x.vectors.count()) {
-            *size = self.forward_one(&x.vectors, i, scale, frac, next(&mut ys, rows));
+        for (i, &scale) in x.scales.iter().enumerate().take(x.vectors.count()) {
+            let place = sizes.get_mut(i);
+            let size = self.forward_one(&x.vectors, i, scale, frac, next(&mut ys, rows), place.is_some());
+            if let Some(place) = place {
+                *place = size;
+            }
         }
     }
 
     /// [`Linear::forward`] of position i. The only copy of it: one position and several come here.
     #[inline(never)]
-    fn forward_one(&self, x: &kernel::Inputs<'_>, i: usize, scale: Scale, frac: i32, y: &mut [i32]) -> u32 {
+    fn forward_one(
+        &self,
+        x: &kernel::Inputs<'_>,
+        i: usize,
+        scale: Scale,
+        frac: i32,
+        y: &mut [i32],
+        measured: bool,
+    ) -> u32 {
         let done = kernel::product(&self.weights, x, i, y);
-        self.finish(y, done, scale, frac)
+        self.finish(y, done, scale, frac, measured)
     }
 
     /// The sums alone; returns the power of two by which they are too large.
@@ -107,10 +125,10 @@ impl Linear<'_> {
 
     /// From the sums of one vector, 2^`done` times as large as they are, to `y`.
     #[inline(always)]
-    fn finish(&self, y: &mut [i32], done: u32, scale: Scale, frac: i32) -> u32 {
+    fn finish(&self, y: &mut [i32], done: u32, scale: Scale, frac: i32, measured: bool) -> u32 {
         let up = self.headroom().saturating_sub(done);
         let right = self.headroom() as i32 - 32 - self.exponent - scale.exponent - frac;
-        let mut size = kernel::rescale(y, self.scales, up, scale.mantissa, right.clamp(-2, 31));
+        let mut size = kernel::rescale_if(measured, y, self.scales, up, scale.mantissa, right.clamp(-2, 31));
         if right < -2 {
             size = shift_further(y, right.unsigned_abs() - 2);
         }

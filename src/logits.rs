@@ -4,7 +4,7 @@ use crate::Token;
 use crate::fixed::{LOG2_E_Q30, exp2_neg_q30, ln};
 use crate::shift::keep_rolled;
 
-/// Scores (natural logarithms, up to a constant) of all tokens in fixed point: `values[i] * 2^-frac`.
+/// Scores (natural logarithms, up to a constant) of all tokens, or all classes, in fixed point: `values[i] * 2^-frac`.
 ///
 /// ```
 /// use thumbformer::{Logits, Token};
@@ -63,19 +63,22 @@ impl<'a> Logits<'a> {
     /// The token of the largest value, the lowest of equals; token 0 if there are none.
     #[inline(never)]
     pub fn argmax(&self) -> Token {
-        // Four at a time: a new largest one is rare.
-        let (fours, rest) = self.values.as_chunks::<4>();
+        // Eight at a time: a new largest one is rare.
+        let (eights, rest) = self.values.as_chunks::<8>();
         let (mut top, mut first) = (i32::MIN, 0);
-        for (i, four) in fours.iter().enumerate() {
-            if four.iter().any(|&value| value > top) {
-                top = four.iter().fold(top, |top, &value| top.max(value));
-                first = 4 * i;
+        for (i, eight) in eights.iter().enumerate() {
+            if eight.iter().any(|&value| value > top) {
+                for &value in eight {
+                    top = top.max(value);
+                    keep_rolled();
+                }
+                first = 8 * i;
             }
             keep_rolled();
         }
         if rest.iter().any(|&value| value > top) {
             top = rest.iter().fold(top, |top, &value| top.max(value));
-            first = 4 * fours.len();
+            first = 8 * eights.len();
         }
         let within = self.values.get(first..).unwrap_or_default();
         Token((first + within.iter().position(|&value| value == top).unwrap_or(0)) as u16)
@@ -93,16 +96,41 @@ impl<'a> Logits<'a> {
         let (Some(value), Some(max)) = (self.get(token), self.values.iter().copied().max()) else {
             return i32::MIN;
         };
-        // distance to the largest in base 2, Q16: the product is below 2^63
-        let shift = 14 + self.frac;
-        let base_2 = |v: i32| (u64::from(max.abs_diff(v)) * LOG2_E_Q30 + (1 << (shift - 1))) >> shift;
-        let exp = |v: i32| u64::from(exp2_neg_q30(u32::try_from(base_2(v)).unwrap_or(u32::MAX)));
-        let sum: u64 = self.values.iter().map(|v| exp(*v)).sum(); // Q30, at least 1.0
+        let sum = self.sum(max);
         const LN_2_30_Q16: i64 = 1_362_783; // 30 ln(2)
         let half = 1 << self.frac >> 1;
         let below_max = (((u64::from(max.abs_diff(value)) << 16) + half) >> self.frac) as i64;
         let log = -below_max - (i64::from(ln(sum)) - LN_2_30_Q16).max(0);
         i32::try_from(log).unwrap_or(i32::MIN)
+    }
+
+    /// A token's probability in Q16, 0 to 65536, within 2/65536 of the true value; 0 for a token out of range.
+    ///
+    /// ```
+    /// use thumbformer::{Logits, Token};
+    /// let even = Logits::new(&[7, 7], 16);
+    /// assert_eq!(even.probability(Token(0)), 1 << 15);
+    /// ```
+    pub fn probability(&self, token: Token) -> u32 {
+        let (Some(value), Some(max)) = (self.get(token), self.values.iter().copied().max()) else {
+            return 0;
+        };
+        let sum = self.sum(max);
+        let rounded = (self.exp(max, value) << 16) + sum / 2; // below 2^47
+        rounded.checked_div(sum).unwrap_or(0) as u32
+    }
+
+    /// `exp(v - max)` in Q30.
+    fn exp(&self, max: i32, v: i32) -> u64 {
+        // distance to the largest in base 2, Q16: the product is below 2^63
+        let shift = 14 + self.frac;
+        let base_2 = (u64::from(max.abs_diff(v)) * LOG2_E_Q30 + (1 << (shift - 1))) >> shift;
+        u64::from(exp2_neg_q30(u32::try_from(base_2).unwrap_or(u32::MAX)))
+    }
+
+    /// The sum of these over all values: Q30, at least 1.0 where `max` is the largest.
+    fn sum(&self, max: i32) -> u64 {
+        self.values.iter().map(|v| self.exp(max, *v)).sum()
     }
 }
 
@@ -139,6 +167,8 @@ mod tests {
             let got = Logits::new(&values, frac).log_prob(Token(at as u16));
             prop_assert!(got <= 0);
             prop_assert!(libm::fabs(f64::from(got) - want) < 2.0, "{got} is not {want}");
+            let (got, want) = (Logits::new(&values, frac).probability(Token(at as u16)), libm::exp(want / 65536.0));
+            prop_assert!(libm::fabs(f64::from(got) - 65536.0 * want) < 2.0, "{got} is not {want}");
         }
     }
 }

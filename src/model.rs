@@ -50,6 +50,10 @@ impl<'m> Model<'m> {
             Ok(tokenizer) => tokenizer,
             Err(e) => return Err(e),
         };
+        if count_labels(part(file, header.metadata.offset, header.metadata.len)) < header.config.n_classes {
+            let n_classes = header.config.n_classes;
+            return Err(FormatError::BadConfig { field: "n_classes (more than labels)", found: n_classes });
+        }
         if tokenizer.vocab_size() > header.config.vocab_size {
             return Err(FormatError::BadConfig { field: "vocab_size", found: header.config.vocab_size });
         }
@@ -157,6 +161,12 @@ impl<'m> Model<'m> {
     pub fn metadata(&self) -> &'m str {
         let section = self.header.metadata;
         core::str::from_utf8(part(self.file, section.offset, section.len)).unwrap_or("")
+    }
+
+    /// The names of a classifier's classes, in their order; none of another model.
+    pub fn labels(&self) -> impl Iterator<Item = &'m str> + use<'m> {
+        let lines = self.metadata().lines().filter_map(|line| line.strip_prefix(LABEL));
+        lines.take(self.config().n_classes)
     }
 
     /// Fraction bits of the residual stream, of all matrix outputs and of the logits.
@@ -267,6 +277,29 @@ impl<'m> Model<'m> {
     }
 }
 
+/// What begins a line of the metadata that names a class.
+const LABEL: &str = "label = ";
+
+/// How many lines of the metadata name a class; none where they are not UTF-8.
+const fn count_labels(metadata: &[u8]) -> usize {
+    if core::str::from_utf8(metadata).is_err() {
+        return 0;
+    }
+    let (mut count, mut at) = (0, 0);
+    while at < metadata.len() {
+        let (mut i, wanted) = (0, LABEL.as_bytes());
+        while i < wanted.len() && at + i < metadata.len() && metadata[at + i] == wanted[i] {
+            i += 1;
+        }
+        count += (i == wanted.len()) as usize;
+        while at < metadata.len() && metadata[at] != b'\n' {
+            at += 1;
+        }
+        at += 1;
+    }
+    count
+}
+
 /// The rotary table of a model.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rope<'m> {
@@ -293,14 +326,21 @@ pub struct Aligned<T: ?Sized>(pub T);
 /// The path is relative to the source file, as for `include_bytes!`. rustc reads the header, the tensor
 /// directory and the tokenizer: a file that is not a model, is damaged there, or is of another version does
 /// not compile. Attributes are passed on, so that a model may be given its own link section.
+///
+/// `static STORIES = "stories.thumb", max_ram = 64 * 1024, max_flash = 300_000;` does not compile, either, where
+/// [`Model::workspace_len`] or the file has more bytes: the error names the need, the budget and the largest part. Stack
+/// and code come on top.
 #[macro_export]
 macro_rules! include_model {
-    ($(#[$attribute:meta])* $visibility:vis static $name:ident = $path:expr;) => {
+    ($(#[$attribute:meta])* $visibility:vis static $name:ident = $path:expr $(, $budget:ident = $bytes:expr)* $(,)?;) => {
         $(#[$attribute])*
         $visibility static $name: $crate::Model<'static> = {
             static FILE: &$crate::model::Aligned<[u8]> = &$crate::model::Aligned(*include_bytes!($path));
             match $crate::Model::from_bytes(&FILE.0) {
-                Ok(model) => model,
+                Ok(model) => match $crate::budget::Budget::NONE$(.$budget($bytes))*.exceeded(&model) {
+                    None => model,
+                    Some(message) => panic!("{}", message.as_str()),
+                },
                 Err(error) => panic!("{}", error.message()),
             }
         };

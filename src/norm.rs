@@ -1,4 +1,5 @@
-//! RMSNorm and LayerNorm: the residual stream to a normalised vector that a matrix can read.
+//! RMSNorm and LayerNorm: the residual stream to a normalised vector that a matrix can read. Of BatchNorm nothing is left
+//! in use but a gain, or not even that.
 
 use crate::format::NormKind;
 use crate::kernel;
@@ -18,18 +19,19 @@ pub struct Norm<'m> {
 
 impl Norm<'_> {
     /// `q * scale = gain * hidden / sqrt(mean(hidden^2) + epsilon)`, for LayerNorm after the mean is taken
-    /// off. `hidden` has `frac` fraction bits and this [`magnitude`](crate::kernel::magnitude); `q` is as long as
+    /// off. BatchNorm does not divide: `q * scale = gain * hidden`. `hidden` has `frac` fraction bits and this [`magnitude`](crate::kernel::magnitude); `q` is as long as
     /// `hidden`, but for padding.
     ///
     /// The vector's own scale cancels out of the quotient, so that without gains the block-shifted residual
     /// stream itself is the result and only its scale is computed.
+    #[inline(never)]
     pub fn forward(&self, hidden: &[i32], magnitude: u32, frac: i32, q: &mut [i16]) -> Scale {
         let n = hidden.len() as u32;
         // LayerNorm keeps a bit for what taking off the mean may add.
         let s = block_shift(
             magnitude,
             match self.kind {
-                NormKind::Rms => BITS,
+                NormKind::Rms | NormKind::Batch => BITS,
                 NormKind::Layer => BITS - 1,
             },
         );
@@ -38,10 +40,15 @@ impl Norm<'_> {
         if matches!(self.kind, NormKind::Layer) {
             take_off_mean(vector);
         }
-        let squares = kernel::squares(vector);
-        // epsilon * n in units of the squares, whose unit is 2^(2 (s - frac)).
-        let epsilon = shift_u64(u64::from(self.epsilon.0) * u64::from(n), self.epsilon.1 - 2 * (s - frac));
-        let mut scale = inverse_root(squares.saturating_add(epsilon), n);
+        let mut scale = if matches!(self.kind, NormKind::Batch) {
+            Scale::power(s - frac)
+        } else {
+            let squares = kernel::squares(vector);
+            // epsilon * n in units of the squares, whose unit is 2^(2 (s - frac)).
+            let epsilon =
+                shift_u64(u64::from(self.epsilon.0) * u64::from(n), self.epsilon.1 - 2 * (s - frac));
+            inverse_root(squares.saturating_add(epsilon), n)
+        };
         if let Some((gain, exponent)) = self.gain {
             // Gains have 15 bits, so that the products keep the 14 bits of the vector.
             kernel::multiply(vector, gain);
@@ -121,7 +128,12 @@ mod tests {
             let h: Vec<f64> = hidden.iter().map(|&h| f64::from(h) / 2f64.powi(frac)).collect();
             let n = h.len() as f64;
             let mean = if kind == NormKind::Layer { h.iter().sum::<f64>() / n } else { 0.0 };
-            let square = h.iter().map(|h| (h - mean).powi(2)).sum::<f64>() / n + 9.999_999e-6;
+            let square = match kind {
+                NormKind::Batch => 1.0,
+                _ => h.iter().map(|h| (h - mean).powi(2)).sum::<f64>() / n + 9.999_999e-6,
+            };
+            let largest = h.iter().fold(0f64, |m, h| m.max(h.abs()));
+            let tolerance = tolerance * if kind == NormKind::Batch { largest } else { 1.0 };
             for (i, h) in h.iter().enumerate() {
                 let g = gain.map_or(1.0, |(g, e)| f64::from(g[i]) * 2f64.powi(e));
                 let exact = (h - mean) / square.sqrt() * g;
@@ -136,7 +148,7 @@ mod tests {
         let gain: Vec<i16> = (0..64).map(|i| 16384 + 200 * (i % 7)).collect();
         for amplitude in [1, 40, 3_000, 1 << 20, 1 << 24] {
             let hidden: Vec<i32> = (0i32..64).map(|i| ((i * 37 + 11) % 97 - 40) * amplitude).collect();
-            for kind in [NormKind::Rms, NormKind::Layer] {
+            for kind in [NormKind::Rms, NormKind::Layer, NormKind::Batch] {
                 check(kind, None, &hidden, 18);
                 check(kind, Some((&gain, -14)), &hidden, 18);
             }

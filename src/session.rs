@@ -75,9 +75,9 @@ impl<'a> Session<'a> {
     }
 
     /// The logits of the newest token, if they were computed: after [`Session::step`] and
-    /// [`Session::prefill`].
+    /// [`Session::prefill`]. Those of a [`Classifier`](crate::Classifier) have a class in the place of a token.
     pub fn logits(&self) -> Option<Logits<'_>> {
-        let values = self.memory.scratch.get(..self.model.config().vocab_size)?;
+        let values = self.memory.scratch.get(..self.model.config().n_outputs())?;
         self.has_logits.then(|| Logits::new(values, self.model.frac() as u32))
     }
 
@@ -137,7 +137,8 @@ impl<'a> Session<'a> {
     /// yielded). The last token is fed when more is asked for, now or later.
     ///
     /// The iterator yields [`Error::ContextFull`] once when the window is full, unless
-    /// [`Generate::keep_going`] slides it; [`Error::NoTokens`] if nothing was fed yet.
+    /// [`Generate::keep_going`] slides it; [`Error::NoTokens`] if nothing was fed yet; [`Error::IsClassifier`] if the
+    /// model is one.
     pub fn generate<'s, 'p>(&'s mut self, sampler: &'p mut Sampler) -> Generate<'s, 'a, 'p> {
         Generate { session: self, sampler, stop: &[Token::BOS, Token::EOS], keep: None, done: false }
     }
@@ -302,6 +303,10 @@ impl<'p> Generate<'_, '_, 'p> {
     /// Makes the logits those of the newest token.
     fn feed_pending(&mut self) -> Result<(), Error> {
         let session = &mut *self.session;
+        let n_classes = session.model.config().n_classes;
+        if n_classes > 0 {
+            return Err(Error::IsClassifier { n_classes });
+        }
         let Some(token) = session.pending else {
             return Ok(());
         };

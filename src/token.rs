@@ -28,6 +28,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct Token(pub u16);
 
 impl Token {
+    /// What stands for a character that a [`Tokenizer`](crate::Tokenizer) of characters does not have.
+    pub const UNKNOWN: Token = Token(0);
     /// Begin of sequence: the first token of every prompt.
     pub const BOS: Token = Token(1);
     /// End of sequence.

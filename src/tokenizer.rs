@@ -1,10 +1,11 @@
 //! Text to tokens and back, read in place from the model file.
 
 use crate::format::FormatError;
-use crate::format::tokenizer::{FIRST_BYTE, FIRST_PIECE, Pieces, TokenizerKind};
+use crate::format::tokenizer::{FIRST_BYTE, Pieces, TokenizerKind};
 use crate::{Error, Token};
 
-/// A tokenizer in the model file: byte-pair encoding that knows every byte, so that no text is unknown.
+/// A tokenizer in the model file: byte-pair encoding that knows every byte, so that no text is unknown, or a table of
+/// characters.
 ///
 /// Tokens 0, 1 and 2 are special (unknown, begin, end), 3 to 258 are the 256 bytes, the rest are pieces.
 /// Two neighbours merge if their bytes together are a piece; the merge of the smallest rank goes first, the
@@ -14,6 +15,9 @@ use crate::{Error, Token};
 /// llama2.c does: it puts a space before a text that is not empty, starts from characters that are pieces,
 /// writes all others as bytes, and never merges those. (llama2.c can also be made to yield a byte or special
 /// token by text that spells its name, such as `<0x0A>`. That is an injection, and excluded here.)
+///
+/// [`TokenizerKind::Characters`] has no bytes and merges nothing: pieces begin at 3, a character is the piece that spells
+/// it, or else [`Token::UNKNOWN`].
 ///
 /// ```
 /// # use thumbformer::format::tokenizer::{Piece, TokenizerKind, emit};
@@ -52,9 +56,9 @@ impl<'m> Tokenizer<'m> {
         self.pieces.kind
     }
 
-    /// The number of tokens, at least 259.
+    /// The number of tokens, at least 259; of [`TokenizerKind::Characters`], at least 3.
     pub const fn vocab_size(&self) -> usize {
-        FIRST_PIECE as usize + self.pieces.len()
+        self.kind().first_piece() as usize + self.pieces.len()
     }
 
     /// Whether a token stands for no text: unknown, begin or end of sequence.
@@ -75,7 +79,7 @@ impl<'m> Tokenizer<'m> {
             }
             bytes
         };
-        match (token.0.checked_sub(FIRST_PIECE), token.0.checked_sub(FIRST_BYTE)) {
+        match (token.0.checked_sub(self.kind().first_piece()), token.0.checked_sub(FIRST_BYTE)) {
             (Some(number), _) => self.pieces.get(number),
             (None, Some(byte)) => BYTES.get(usize::from(byte)..=usize::from(byte)).unwrap_or(&[]),
             (None, None) => &[],
@@ -85,14 +89,15 @@ impl<'m> Tokenizer<'m> {
     /// The token that two neighbours merge into, and the rank of that merge; the smallest goes first.
     pub fn merge(&self, left: Token, right: Token) -> Option<(u16, Token)> {
         let first = match self.kind() {
-            TokenizerKind::LlamaBpe => FIRST_PIECE,
+            TokenizerKind::LlamaBpe => self.kind().first_piece(),
             TokenizerKind::ByteBpe => FIRST_BYTE,
+            TokenizerKind::Characters => return None,
         };
         if left.0 < first || right.0 < first {
             return None;
         }
         let number = self.pieces.find(self.decode(left), self.decode(right))?;
-        Some((self.pieces.rank(number), Token(FIRST_PIECE + number)))
+        Some((self.pieces.rank(number), Token(self.kind().first_piece() + number)))
     }
 
     /// Tokens of a text that begins a sequence: [`Token::BOS`] first.
@@ -146,11 +151,12 @@ impl<'m> Tokenizer<'m> {
         begin.into_iter().for_each(&mut push);
         for character in characters(before).chain(characters(bytes)) {
             let whole = match self.kind() {
-                TokenizerKind::LlamaBpe => self.pieces.find(character, &[]),
+                TokenizerKind::LlamaBpe | TokenizerKind::Characters => self.pieces.find(character, &[]),
                 TokenizerKind::ByteBpe => None,
             };
             match whole {
-                Some(number) => push(Token(FIRST_PIECE + number)),
+                Some(number) => push(Token(self.kind().first_piece() + number)),
+                None if self.kind() == TokenizerKind::Characters => push(Token::UNKNOWN),
                 None => character.iter().for_each(|b| push(Token(FIRST_BYTE + u16::from(*b)))),
             }
         }

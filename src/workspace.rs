@@ -86,7 +86,7 @@ impl Plan {
         Self {
             block,
             hidden: block * config.dim,
-            scratch: max(max(block * max(attention, mlp), config.dim + head), config.vocab_size),
+            scratch: max(max(block * max(attention, mlp), config.dim + head), config.n_outputs()),
             operand: block * operand_len(widest),
             vector: block * align(widest),
             weights: head,

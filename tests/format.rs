@@ -14,7 +14,8 @@ prop_compose! {
     fn configs()(
         (n_kv_heads, group, half_head) in (1..4usize, 1..4usize, 1..5usize),
         (hidden_dim, n_layers, vocab_size, seq_len) in (1..20usize, 1..4usize, 262..300usize, 1..12usize),
-        norm in prop_oneof![Just(NormKind::Rms), Just(NormKind::Layer)],
+        n_classes in 0..4usize,
+        norm in prop_oneof![Just(NormKind::Rms), Just(NormKind::Layer), Just(NormKind::Batch)],
         activation in prop_oneof![
             Just(Activation::Silu), Just(Activation::Gelu), Just(Activation::GeluTanh), Just(Activation::Relu),
             Just(Activation::ReluSquared)
@@ -27,7 +28,8 @@ prop_compose! {
         let n_heads = n_kv_heads * group;
         Config {
             dim: n_heads * head_dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len,
-            norm, activation, gated, positions, tied, biases,
+            norm, activation, gated, positions, biases, n_classes,
+            tied: tied && n_classes == 0,
         }
     }
 }
@@ -69,6 +71,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read(config in configs(), seed: u32, metadata in "([a-z]{1,9} = [a-zé ]{0,20}\n){0,3}") {
         let mut random = random(seed);
+        let metadata = "label = é\n".repeat(config.n_classes) + &metadata;
         let plans = plans(&config, &mut random);
         let section = tokenizer_section();
         let (frac, epsilon) = (4 + random() % 21, (u32::from(random()) << 15, -i32::from(random() % 201)));
@@ -100,6 +103,7 @@ proptest! {
         prop_assert_eq!(model.config(), &config);
         prop_assert_eq!((model.header().frac, model.header().epsilon), (frac, epsilon));
         prop_assert_eq!(model.metadata(), metadata);
+        prop_assert!(model.labels().eq(std::iter::repeat_n("é", config.n_classes)));
         prop_assert_eq!(model.tokenizer().vocab_size(), 262);
         prop_assert_eq!(model.tokenizer().decode(Token(261)), b"hell");
         for (i, (plan, (data, scales, bias))) in plans.iter().zip(&written).enumerate() {

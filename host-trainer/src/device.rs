@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::path::Path;
-use thumbformer::{Model, Session};
+use thumbformer::{Classifier, Model, Session};
 use zerocopy::IntoBytes;
 
 /// Bytes at an address that is a multiple of eight.
@@ -60,6 +60,11 @@ impl Memory {
     /// As many bytes as a session with this model needs.
     pub fn new(model: &Model<'_>) -> Self {
         Self(Bytes::zeros(model.workspace_len()))
+    }
+
+    /// A classifier.
+    pub fn classifier<'a>(&'a mut self, model: &Model<'a>) -> Result<Classifier<'a>> {
+        Ok(Classifier::new(model, self.0.as_mut_slice())?)
     }
 
     /// A session.

@@ -18,6 +18,8 @@ pub struct Inspection {
     config: Config,
     frac: u8,
     parameters: usize,
+    /// The names of a classifier's classes.
+    labels: Vec<String>,
     /// Bytes of the file.
     pub(crate) bytes: usize,
     pub(crate) tensors: Vec<TensorRow>,
@@ -48,6 +50,7 @@ struct Shape {
     positions: Positions,
     tied: bool,
     biases: bool,
+    n_classes: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,10 +100,12 @@ impl Inspection {
         Ok(Self {
             version: VERSION,
             numerics: NUMERICS,
+            labels: model.labels().map(str::to_owned).collect(),
             metadata: model
                 .metadata()
                 .lines()
                 .filter_map(|line| line.split_once(" = "))
+                .filter(|(key, _)| *key != "label")
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
             config: *config,
@@ -212,9 +217,16 @@ impl Display for Inspection {
             if c.gated { "gated " } else { "" },
             word(c.activation),
             word(c.positions),
-            if c.tied { "tied" } else { "separate" },
+            match (c.n_classes, c.tied) {
+                (0, true) => "tied".to_owned(),
+                (0, false) => "separate".to_owned(),
+                (n, _) => format!("{n}-class"),
+            },
             self.frac
         )?;
+        if !self.labels.is_empty() {
+            writeln!(f, "classes: {}\n", self.labels.join(", "))?;
+        }
         writeln!(
             f,
             "{:<20} {:>12} {:<12} {:>5} {:>8} {:>6}",

@@ -1,8 +1,11 @@
 //! The host side of thumbformer: everything that happens before the model file.
 
+pub mod answers;
 pub mod bpe;
+pub mod characters;
 pub mod chart;
 pub mod checkpoint;
+pub mod classify;
 pub mod cli;
 pub mod corpus;
 pub mod data;

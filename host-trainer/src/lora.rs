@@ -4,6 +4,7 @@
 //! `dB = scale dW A^T`, `dA = scale B^T dW`. So every checkpoint is a plain one, with the adapters in it, and only the
 //! state of a run has them apart. At the sizes of microcontrollers the full gradient is no burden.
 
+use crate::model::HEAD;
 use crate::nn::graph::{Tensor, TensorRole};
 use crate::nn::matrix::{Matrix, MatrixMut, Write, matmul};
 use crate::nn::random::Random;
@@ -54,7 +55,9 @@ impl Adapters {
         let mut adapters = Vec::new();
         let mut end = 0;
         for tensor in chosen {
-            let (rows, columns, rank) = (tensor.shape[0], tensor.shape[1], lora.rank);
+            let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
+            // A head of few classes has no higher rank than all of it.
+            let rank = if tensor.name == HEAD { lora.rank.min(rows) } else { lora.rank };
             ensure!(
                 rank <= rows.min(columns),
                 "lora: rank: found {rank}, wanted at most {} for {} {:?}",

@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use thumbformer::format::FormatError;
-use thumbformer::format::tokenizer::{FIRST_PIECE, Piece, TokenizerKind, emit, section_len};
+use thumbformer::format::tokenizer::{Piece, TokenizerKind, emit, section_len};
 use thumbformer::{Token, Tokenizer};
 
-/// The tokenizer section of a model file with these pieces (the tokens from id 259 on).
+/// The tokenizer section of a model file with these pieces, the tokens from [`TokenizerKind::first_piece`] on.
 ///
 /// # Errors
 ///
@@ -38,7 +38,7 @@ impl<'m> TextEncoder<'m> {
     /// An encoder for a tokenizer.
     pub fn new(tokenizer: Tokenizer<'m>) -> Self {
         let mut joined = vec![false; 1 << 16];
-        for id in FIRST_PIECE as usize..tokenizer.vocab_size() {
+        for id in usize::from(tokenizer.kind().first_piece())..tokenizer.vocab_size() {
             for pair in tokenizer.decode(Token(id as u16)).windows(2) {
                 joined[usize::from(pair[0]) << 8 | usize::from(pair[1])] = true;
             }
@@ -114,7 +114,7 @@ impl<'m> TextEncoder<'m> {
         while !rest.is_empty() {
             let len = match self.tokenizer.kind() {
                 TokenizerKind::ByteBpe => 1,
-                TokenizerKind::LlamaBpe => {
+                TokenizerKind::LlamaBpe | TokenizerKind::Characters => {
                     1 + rest[1..].iter().take(3).take_while(|byte| **byte & 0xc0 == 0x80).count()
                 }
             };
@@ -169,11 +169,12 @@ mod tests {
     proptest! {
         #[test]
         fn the_tokens_are_those_of_the_runtime(
-            llama: bool,
+            kind in 0..3usize,
             pieces in prop::collection::vec((bytes(0..5), 0..8u16), 0..40),
             text in bytes(0..80),
         ) {
-            let kind = if llama { TokenizerKind::LlamaBpe } else { TokenizerKind::ByteBpe };
+            let kind =
+                [TokenizerKind::LlamaBpe, TokenizerKind::ByteBpe, TokenizerKind::Characters][kind];
             let pieces: Vec<_> = pieces.iter().map(|(bytes, rank)| Piece { bytes, rank: *rank }).collect();
             let section = section(kind, &pieces).unwrap();
             let tokenizer = Tokenizer::from_bytes(&section).unwrap();

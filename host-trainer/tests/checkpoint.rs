@@ -7,7 +7,12 @@ use host_trainer::checkpoint::{self, Info, State};
 use host_trainer::model::Model;
 
 fn info() -> Info {
-    Info { name: "tiny".into(), licence: "MIT".into(), provenance: "drawn at random".into() }
+    Info {
+        name: "tiny".into(),
+        licence: "MIT".into(),
+        provenance: "drawn at random".into(),
+        ..Info::default()
+    }
 }
 
 #[test]

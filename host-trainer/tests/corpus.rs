@@ -98,7 +98,7 @@ fn documents_that_are_added_move_no_other() {
         fs::write(folder.join("text"), order.map(line).collect::<String>()).unwrap();
         let corpus = open(&folder.join("text"), "lines").unwrap();
         assert_eq!(corpus.default_split(), Split::Documents);
-        let parts = corpus.split(Split::Documents, 0.1, seed);
+        let parts = corpus.split(Split::Documents, 0.1, 0.0, seed);
         [parts.train, parts.valid].map(|pieces| texts(&corpus, &pieces).into_iter().collect())
     };
     let [few_train, few_valid] = split(&mut (0..500), 1);
@@ -120,7 +120,7 @@ fn the_tail_is_cut_at_a_character() {
     let tail = |text: &str, rule: &str, held_out: f64| {
         fs::write(folder.join("text"), text).unwrap();
         let corpus = open(&folder.join("text"), rule).unwrap();
-        let parts = corpus.split(Split::Tail, held_out, 0);
+        let parts = corpus.split(Split::Tail, held_out, 0.0, 0);
         [parts.train, parts.valid].map(|pieces| texts(&corpus, &pieces).join("|"))
     };
     assert_eq!(tail("0123456789", "auto", 0.25), ["0123456", "789"]);
@@ -129,6 +129,29 @@ fn the_tail_is_cut_at_a_character() {
     assert_eq!(tail("ab\r\ncd", "auto", 0.5), ["ab", "\ncd"]);
     assert_eq!(tail("aaaa\nbbbb\ncccc", "lines", 0.5), ["aaaa|bb", "bb|cccc"]);
     assert_eq!(open(&folder.join("text"), "auto").unwrap().default_split(), Split::Tail);
+}
+
+#[test]
+fn a_test_part_moves_nothing_that_is_held_out() {
+    let folder = Folder::new("corpus-test");
+    fs::write(folder.join("lines"), (0..2000).map(|i| format!("document {i}\n")).collect::<String>())
+        .unwrap();
+    let corpus = open(&folder.join("lines"), "lines").unwrap();
+    let split = |test| {
+        let parts = corpus.split(Split::Documents, 0.1, test, 3);
+        [parts.train, parts.valid, parts.test]
+            .map(|pieces| texts(&corpus, &pieces).into_iter().collect::<BTreeSet<_>>())
+    };
+    let ([train, valid, test], [all_train, all_valid, none]) = (split(0.2), split(0.0));
+    assert!(valid == all_valid && none.is_empty());
+    assert!((300..500).contains(&test.len()), "{} of 2000", test.len());
+    assert!(train.is_disjoint(&test) && all_train == &train | &test);
+
+    fs::write(folder.join("text"), "01234567").unwrap();
+    let corpus = open(&folder.join("text"), "auto").unwrap();
+    let parts = corpus.split(Split::Tail, 0.25, 0.125, 0);
+    let parts = [parts.train, parts.valid, parts.test].map(|pieces| texts(&corpus, &pieces).concat());
+    assert_eq!(parts, ["01234", "56", "7"]);
 }
 
 /// Every document as the tokenizer of the runtime has it.
@@ -215,7 +238,7 @@ fn reference_texts_are_read() {
     let Some(shakespeare) = data("tinyshakespeare") else { return };
     let corpus = open(&shakespeare.join("input.txt"), "auto").unwrap();
     assert_eq!((corpus.documents(), corpus.provenance.bytes), (1, 1_115_394));
-    let parts = corpus.split(Split::Tail, 0.1, 0);
+    let parts = corpus.split(Split::Tail, 0.1, 0.0, 0);
     assert_eq!(parts.train.iter().map(Piece::len).sum::<usize>(), 1_003_854);
     let Some(names) = data("makemore-names") else { return };
     let corpus = open(&names.join("names.txt"), "lines").unwrap();

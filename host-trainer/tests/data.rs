@@ -81,6 +81,86 @@ fn a_look_at_text_tells_what_training_reads() {
 }
 
 #[test]
+fn characters_are_learned_and_a_test_part_is_kept_for_the_end() {
+    let folder = Folder::new("data-characters");
+    let (corpus, run) = (lines(&folder, 400), folder.join("run"));
+    let rules =
+        ["--tokenizer", "characters", "--split-documents", "lines", "--test", "0.2", "--held-out", "0.1"];
+    let found = inspect(&[&[text(&corpus)][..], &rules].concat());
+    let part = |part: &str| found[part]["documents"].as_u64().unwrap();
+    assert!(part("train") + part("valid") + part("test") == 410 && part("test") > 50, "{found}");
+    let characters = fs::read_to_string(&corpus).unwrap().replace('\n', "");
+    let different = characters.chars().collect::<std::collections::BTreeSet<_>>().len();
+    assert_eq!(found["vocab_size"], 3 + different);
+    // A tenth of them stands in every document.
+    let few = inspect(&[&[text(&corpus), "--vocab", "8"][..], &rules].concat());
+    assert_eq!([&few["vocab_size"], &few["test"]["tokens"]], [&Value::from(8), &found["test"]["tokens"]]);
+
+    let said = train(&corpus, &run, &[&["--steps", "2"][..], &rules].concat());
+    let test = run.join("tokens/test.u16");
+    let tokens = host_trainer::train::read_tokens(&test).unwrap();
+    assert!(said.contains(&format!(", {} to test", tokens.len())), "{said}");
+    assert_eq!(found["test"]["tokens"], tokens.len());
+
+    // Alone, each document has the loss that it has among the others.
+    let (model, alone) = (folder.join("characters.thumb"), folder.join("alone.u16"));
+    thumbformer(&["export", text(&run.join("model.safetensors")), "-o", text(&model)]);
+    for model in [&model, &run.join("model.safetensors")] {
+        let eval = |tokens: &Path, rest: &[&str]| -> (f64, f64) {
+            let args = ["eval", text(model), "--tokens", text(tokens), "--json"];
+            let found: Value = serde_json::from_str(&thumbformer(&[&args[..], rest].concat())).unwrap();
+            (found["loss"].as_f64().unwrap(), found["tokens"].as_f64().unwrap())
+        };
+        let ends: Vec<usize> = (1..tokens.len()).filter(|&i| tokens[i] == 1).take(2).collect();
+        let [two, one, other] = [0..=ends[1], 0..=ends[0], ends[0]..=ends[1]].map(|range| {
+            let bytes: Vec<u8> = tokens[range].iter().flat_map(|token| token.to_le_bytes()).collect();
+            fs::write(&alone, bytes).unwrap();
+            eval(&alone, &["--documents", "--chunk", "16"])
+        });
+        assert_eq!(two.1, ends[1] as f64);
+        assert!(
+            (two.0 * two.1 - one.0 * one.1 - other.0 * other.1).abs() < 1e-3,
+            "{two:?} {one:?} {other:?}"
+        );
+        assert_eq!(eval(&test, &["--documents"]).1, (tokens.len() - 1) as f64);
+    }
+    // In another order, each part has the same documents.
+    let shuffled = folder.join("shuffled");
+    train(&corpus, &shuffled, &[&["--steps", "1", "--shuffle"][..], &rules].concat());
+    let [ordered, shuffled] = [&run, &shuffled].map(|run| {
+        ["train", "valid", "test"].map(|part| {
+            let tokens = host_trainer::train::read_tokens(&run.join(format!("tokens/{part}.u16"))).unwrap();
+            tokens.split(|&token| token == 1).map(<[u16]>::to_vec).collect::<Vec<_>>()
+        })
+    });
+    for (mut before, mut after) in ordered.into_iter().zip(shuffled) {
+        assert_ne!(before, after);
+        before.sort_unstable();
+        after.sort_unstable();
+        assert_eq!(before, after);
+    }
+    let error = refused(&["data", "inspect", text(&corpus), "--test", "0.95"]);
+    assert!(
+        error.contains("test: found 0.95, wanted 0 to less than the 0.95 that held_out leaves"),
+        "{error}"
+    );
+    let pairs = folder.join("pairs.jsonl");
+    fs::write(&pairs, "{\"prompt\": \"a\", \"answer\": \"b\"}\n").unwrap();
+    let model = run.join("model.safetensors");
+    let error = refused(&[
+        "finetune",
+        text(&model),
+        "--pairs",
+        text(&pairs),
+        "--test",
+        "0.1",
+        "-o",
+        text(&folder.join("bot")),
+    ]);
+    assert!(error.contains("test: found 0.1 without --corpus"), "{error}");
+}
+
+#[test]
 fn a_run_of_documents_goes_on_without_its_text() {
     let folder = Folder::new("data-resume");
     let corpus = lines(&folder, 200);

@@ -212,6 +212,19 @@ fn answers_are_learned_and_a_run_of_pairs_goes_on() {
         assert_eq!(told["text"], format!("{prompt}{answer}"), "{told}");
     }
 
+    // f32 and the integers answer alike; another model does not.
+    let eval = |file: &str| -> Value {
+        serde_json::from_str(&thumbformer(&["eval", file, "--pairs", &pairs, "--json"])).unwrap()
+    };
+    let (f32, int8, base) = (eval(&model), eval(&thumb), eval(&place.arg("base/model.safetensors")));
+    for found in [&f32, &int8] {
+        assert_eq!((found["pairs"].as_u64(), found["exact"].as_f64()), (Some(60), Some(1.0)), "{found}");
+    }
+    let loss = |found: &Value| found["loss"].as_f64().unwrap();
+    assert!(loss(&f32) < 0.1 && (loss(&f32) - loss(&int8)).abs() < 0.02, "{f32} {int8}");
+    assert!(base["exact"] == 0.0 && loss(&base) > 1.0, "{base}");
+    assert_eq!(base["tokens"], f32["tokens"]);
+
     // Packed, a row has several pairs.
     let said = place.tune("packed", &[&["--pairs", &pairs, "--steps", "150", "--pack"], &rate[..]].concat());
     assert!(said["valid_loss"].as_f64().unwrap() < 0.2, "{said}");

@@ -27,7 +27,12 @@ fn run(folder: &Folder) -> PathBuf {
     let config = TrainConfig { model, training, ..TrainConfig::default() };
     let tokens: Vec<u16> =
         "<b>the cat</b> & the hat. ".repeat(20).bytes().map(|byte| 3 + u16::from(byte)).collect();
-    let info = Info { name: "<cat>".into(), licence: "none & all".into(), provenance: "a \"test\"".into() };
+    let info = Info {
+        name: "<cat>".into(),
+        licence: "none & all".into(),
+        provenance: "a \"test\"".into(),
+        ..Info::default()
+    };
     let tokenizer = section(TokenizerKind::ByteBpe, &[]).unwrap();
     let path = folder.join("run");
     train(&path, config, info, &tokens, &tokens, Some(tokenizer), false).unwrap();

@@ -11,6 +11,9 @@ pub enum NormKind {
     Rms = 0,
     /// Mean and variance (Ba et al. 2016, section 3).
     Layer = 1,
+    /// Statistics of batches, gathered in training (Ioffe and Szegedy 2015): in use a factor and a term for each element,
+    /// which the matrices behind it contain.
+    Batch = 2,
 }
 
 /// The non-linearity of the MLP.
@@ -48,7 +51,7 @@ pub enum Positions {
     Learned = 1,
 }
 
-/// The shape of a decoder. Names are those of llama2.c.
+/// The shape of a decoder, or of a classifier made of one. Names are those of llama2.c.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Config {
@@ -78,6 +81,8 @@ pub struct Config {
     pub tied: bool,
     /// Whether linear layers (but not the head) have biases.
     pub biases: bool,
+    /// Number of classes that the head tells apart, after the last token; 0 where it scores the next token instead.
+    pub n_classes: usize,
 }
 
 impl Config {
@@ -93,6 +98,11 @@ impl Config {
     pub const fn kv_dim(&self) -> usize {
         self.head_dim() * self.n_kv_heads
     }
+
+    /// What the head scores: the classes of a classifier, else the tokens of the vocabulary.
+    pub const fn n_outputs(&self) -> usize {
+        if self.n_classes == 0 { self.vocab_size } else { self.n_classes }
+    }
 }
 
 /// The largest context window: softmax weights keep at least eight bits up to here.
@@ -101,6 +111,8 @@ pub(crate) const MAX_SEQ_LEN: usize = 32768;
 pub(super) const MAX_HEAD_DIM: usize = 256;
 /// The largest KV cache in bytes, scales included.
 pub(crate) const MAX_CACHE: u64 = 1 << 30;
+/// The most outputs that a head may have: tokens and classes have numbers of 16 bits.
+pub(super) const MAX_OUTPUTS: usize = 65535;
 /// The largest width of a vector: sums of squares and accumulators are proven up to here.
 pub(crate) const MAX_WIDTH: usize = 16384;
 
@@ -113,7 +125,7 @@ impl Config {
             ("n_layers", self.n_layers, 255),
             ("n_heads", self.n_heads, self.dim),
             ("n_kv_heads", self.n_kv_heads, self.n_heads),
-            ("vocab_size", self.vocab_size, 65535),
+            ("vocab_size", self.vocab_size, MAX_OUTPUTS),
             ("seq_len", self.seq_len, MAX_SEQ_LEN),
         ]
     }
@@ -131,6 +143,15 @@ impl Config {
                 return Err(FormatError::BadConfig { field, found });
             }
             i += 1;
+        }
+        if self.n_classes > MAX_OUTPUTS {
+            return Err(FormatError::BadConfig { field: "n_classes", found: self.n_classes });
+        }
+        if self.n_classes > 0 && self.tied {
+            return Err(FormatError::BadConfig {
+                field: "tied (a classifier has a head of its own)",
+                found: 1,
+            });
         }
         if !self.dim.is_multiple_of(self.n_heads) {
             return Err(FormatError::BadConfig { field: "n_heads (must divide dim)", found: self.n_heads });

@@ -1,7 +1,7 @@
 //! The tables of docs/format.md come from the code: this test compares them, or writes them anew where the
 //! environment has `THUMBFORMER_BLESS`. The words between the tables are the document's own.
 
-use super::config::{MAX_CACHE, MAX_HEAD_DIM};
+use super::config::{MAX_CACHE, MAX_HEAD_DIM, MAX_OUTPUTS};
 use super::{Activation, Config, FormatError, NormKind, Positions, Tensor, TensorKind, header, tensor};
 use std::fmt::Write;
 use std::ops::Range;
@@ -22,6 +22,7 @@ const SHAPE: Config = Config {
     positions: Positions::Rope,
     tied: false,
     biases: false,
+    n_classes: 0,
 };
 
 /// The name of a number of [`SHAPE`], or the number.
@@ -59,6 +60,7 @@ fn limits() -> String {
     for (field, _, max) in SHAPE.limits() {
         writeln!(table, "| `{field}` | 1 to {} |", symbol(max)).unwrap();
     }
+    writeln!(table, "| `n_classes` | 0 to {MAX_OUTPUTS} |").unwrap();
     let (low, high) = (header::FRAC.start(), header::FRAC.end());
     writeln!(table, "| `frac` | {low} to {high} |").unwrap();
     writeln!(table, "| `head_dim` = `dim / n_heads` | 1 to {MAX_HEAD_DIM} |").unwrap();
@@ -104,7 +106,7 @@ fn refusals() -> String {
         FormatError::BadMagic { found: *b"GGUF" },
         FormatError::UnsupportedVersion { found: 1, wanted: super::VERSION },
         FormatError::UnsupportedNumerics { found: 1, wanted: super::NUMERICS },
-        FormatError::UnsupportedFeatures { bits: 1 },
+        FormatError::UnsupportedFeatures { bits: 2 },
         FormatError::TrailingBytes { expected: 4096, have: 4100 },
         FormatError::BadConfig { field: "dim", found: 0 },
         FormatError::BadTensor { kind, layer, field: "rows" },

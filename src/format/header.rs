@@ -14,7 +14,7 @@ pub mod field {
         VERSION: "u16" = 4..6;
         /// Version of the arithmetic.
         NUMERICS: "u16" = 6..8;
-        /// Features that a reader must know, a bit each; none exist yet.
+        /// Features that a reader must know, a bit each. Bit 0: the head tells classes apart.
         FEATURES: "u32" = 8..12;
         /// Bytes of the whole file.
         FILE_LEN: "u32" = 12..16;
@@ -34,7 +34,7 @@ pub mod field {
         VOCAB_SIZE: "u32" = 40..44;
         /// Number of positions in the context window.
         SEQ_LEN: "u32" = 44..48;
-        /// 0: RMSNorm, 1: LayerNorm.
+        /// 0: RMSNorm, 1: LayerNorm, 2: BatchNorm.
         NORM: "u8" = 48..49;
         /// 0: SiLU, 1: GELU, 2: GELU (tanh form), 3: ReLU, 4: ReLU squared.
         ACTIVATION: "u8" = 49..50;
@@ -62,11 +62,16 @@ pub mod field {
         TOKENIZER: "u32, u32" = 72..80;
         /// Offset and bytes of the metadata.
         METADATA: "u32, u32" = 80..88;
+        /// Number of classes; 0 where feature bit 0 is not set.
+        N_CLASSES: "u32" = 88..92;
     }
 }
 
 /// Bytes of the header.
 pub const LEN: usize = 96;
+
+/// The feature bit of a classifier.
+pub const CLASSIFIER: u32 = 1;
 
 /// The fraction bits that a residual stream may have.
 pub const FRAC: core::ops::RangeInclusive<u8> = 4..=24;
@@ -170,8 +175,8 @@ impl Header {
             None => return Err(FormatError::Truncated { need: LEN, have: file.len() }),
         }
         let bits = u32_at(file, field::FEATURES);
-        if bits != 0 {
-            return Err(FormatError::UnsupportedFeatures { bits });
+        if bits & !CLASSIFIER != 0 {
+            return Err(FormatError::UnsupportedFeatures { bits: bits & !CLASSIFIER });
         }
         let file_len = usize_at(file, field::FILE_LEN);
         if file.len() < file_len {
@@ -188,7 +193,8 @@ impl Header {
             n_kv_heads: usize_at(file, field::N_KV_HEADS),
             vocab_size: usize_at(file, field::VOCAB_SIZE),
             seq_len: usize_at(file, field::SEQ_LEN),
-            norm: variant!("norm", field::NORM, 0 => NormKind::Rms, 1 => NormKind::Layer),
+            norm: variant!("norm", field::NORM, 0 => NormKind::Rms, 1 => NormKind::Layer,
+                2 => NormKind::Batch),
             activation: variant!("activation", field::ACTIVATION, 0 => Activation::Silu,
                 1 => Activation::Gelu, 2 => Activation::GeluTanh, 3 => Activation::Relu,
                 4 => Activation::ReluSquared),
@@ -196,7 +202,11 @@ impl Header {
             positions: variant!("positions", field::POSITIONS, 0 => Positions::Rope, 1 => Positions::Learned),
             tied: variant!("tied", field::TIED, 0 => false, 1 => true),
             biases: variant!("biases", field::BIASES, 0 => false, 1 => true),
+            n_classes: usize_at(file, field::N_CLASSES),
         };
+        if (bits & CLASSIFIER != 0) != (config.n_classes > 0) {
+            return Err(FormatError::BadConfig { field: "n_classes", found: config.n_classes });
+        }
         ok!(config.check());
         let frac = u8_at(file, field::FRAC);
         if frac < *FRAC.start() || frac > *FRAC.end() {
@@ -269,6 +279,8 @@ impl Header {
         let mut word = |at: core::ops::Range<usize>, v: usize| {
             file[at.start..at.start + 4].copy_from_slice(&(v as u32).to_le_bytes());
         };
+        word(field::FEATURES, if c.n_classes > 0 { CLASSIFIER as usize } else { 0 });
+        word(field::N_CLASSES, c.n_classes);
         word(field::FILE_LEN, self.file_len);
         word(field::CRC, self.crc as usize);
         word(field::DIM, c.dim);

@@ -35,7 +35,7 @@ pub enum TensorKind {
     W3 = 11,
     /// Gain of the norm before the head `[1, dim]`.
     FinalNorm = 12,
-    /// Head `[vocab_size, dim]`; where the config says `tied`, its weights are those of the embedding.
+    /// Head `[vocab_size, dim]`, of a classifier `[n_classes, dim]`; where the config says `tied`, its weights are those of the embedding.
     Head = 13,
 }
 
@@ -211,7 +211,8 @@ impl Config {
     /// The tensor of a kind in a block (0 outside of the blocks).
     pub const fn spec(&self, kind: TensorKind, layer: usize) -> TensorSpec {
         let (rows, cols) = match kind {
-            TensorKind::Embedding | TensorKind::Head => (self.vocab_size, self.dim),
+            TensorKind::Embedding => (self.vocab_size, self.dim),
+            TensorKind::Head => (self.n_outputs(), self.dim),
             TensorKind::RopeTable => (self.seq_len, self.head_dim()),
             TensorKind::PositionEmbedding => (self.seq_len, self.dim),
             TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm => (1, self.dim),

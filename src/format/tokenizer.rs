@@ -1,26 +1,27 @@
 //! The tokenizer section of the model file.
 //!
 //! Little-endian, unaligned reads only, all offsets relative to the section's start. With `n` pieces, the
-//! tokens from id [`FIRST_PIECE`] on:
+//! tokens from id [`TokenizerKind::first_piece`] on:
 //!
 //! | offset      | type        | field                                                                   |
 //! |-------------|-------------|-------------------------------------------------------------------------|
-//! | 0           | u8          | kind: 0 `LlamaBpe`, 1 `ByteBpe`                                         |
+//! | 0           | u8          | kind: 0 `LlamaBpe`, 1 `ByteBpe`, 2 `Characters`                         |
 //! | 1           | u8          | 0                                                                       |
-//! | 2           | u16         | number of tokens, `259 + n`                                             |
+//! | 2           | u16         | number of tokens, `259 + n`; of kind 2, `3 + n`                         |
 //! | 4           | u32 `[n+1]` | ends: piece `i` is `pool[ends[i]..ends[i+1]]`; the first is 0, the last the length of the pool |
 //! | 8 + 4n      | u16 `[n]`   | ranks: the merge that makes the smallest rank goes first                |
-//! | 8 + 6n      | u16 `[n]`   | sorted: piece numbers (id - 259) by bytes, then by number               |
+//! | 8 + 6n      | u16 `[n]`   | sorted: piece numbers (0 is the first piece) by bytes, then by number   |
 //! | 8 + 8n      | u8          | pool: the bytes of all pieces                                           |
 //!
-//! Ids 0, 1 and 2 are unknown, begin and end of sequence, 3 to 258 the 256 bytes: they need no entry.
+//! Ids 0, 1 and 2 are unknown, begin and end of sequence; but in kind 2, which has no bytes, 3 to 258 are the 256 bytes:
+//! they need no entry.
 
 use super::{FormatError, part, read_u16};
 
 /// The id of byte 0; byte `b` has the id `FIRST_BYTE + b`.
 pub const FIRST_BYTE: u16 = 3;
 
-/// The id of the first piece, after 3 special tokens and 256 bytes.
+/// The id of the first piece, after 3 special tokens and 256 bytes; [`TokenizerKind::Characters`] has no bytes.
 pub const FIRST_PIECE: u16 = 259;
 
 /// How text becomes tokens.
@@ -32,6 +33,18 @@ pub enum TokenizerKind {
     LlamaBpe = 0,
     /// Byte-level BPE: the text's bytes, nothing added.
     ByteBpe = 1,
+    /// The text's characters, each a token; what is no piece is the unknown token.
+    Characters = 2,
+}
+
+impl TokenizerKind {
+    /// The id of the first piece.
+    pub const fn first_piece(self) -> u16 {
+        match self {
+            Self::LlamaBpe | Self::ByteBpe => FIRST_PIECE,
+            Self::Characters => FIRST_BYTE,
+        }
+    }
 }
 
 /// Where the tables of a section begin. The reader and the emitter both ask it, nothing else knows.
@@ -94,12 +107,14 @@ impl<'m> Pieces<'m> {
         let kind = match *kind {
             0 => TokenizerKind::LlamaBpe,
             1 => TokenizerKind::ByteBpe,
+            2 => TokenizerKind::Characters,
             other => return Err(FormatError::UnknownTokenizer { kind: other }),
         };
-        if *reserved != 0 || vocab_size < FIRST_PIECE {
+        let first = kind.first_piece();
+        if *reserved != 0 || vocab_size < first {
             return Err(FormatError::BadTokenizer);
         }
-        let n = (vocab_size - FIRST_PIECE) as usize;
+        let n = (vocab_size - first) as usize;
         let at = Offsets::new(n);
         let Some((tables, pool)) = bytes.split_at_checked(at.pool) else {
             return Err(FormatError::Truncated { need: at.pool, have: bytes.len() });
@@ -233,12 +248,12 @@ pub struct Piece<'a> {
 
 /// Writes a tokenizer section to the start of `out` and returns its length, [`section_len`].
 ///
-/// `pieces` are the tokens from id 259 on.
+/// `pieces` are the tokens from [`TokenizerKind::first_piece`] on.
 ///
 /// # Errors
 ///
 /// [`FormatError::BufferTooSmall`] where `out` is shorter than the section, [`FormatError::BadTokenizer`]
-/// where there are more pieces than ids (65 276) or their bytes do not fit 32-bit offsets.
+/// where there are more pieces than ids or their bytes do not fit 32-bit offsets.
 ///
 /// ```
 /// use thumbformer::format::tokenizer::{Piece, TokenizerKind, emit};
@@ -257,7 +272,7 @@ pub fn emit(kind: TokenizerKind, pieces: &[Piece<'_>], out: &mut [u8]) -> Result
     let pool_len = pieces.iter().map(|p| p.bytes.len()).sum();
     let need = section_len(n, pool_len);
     let have = out.len();
-    if n > usize::from(u16::MAX - FIRST_PIECE) || u32::try_from(pool_len).is_err() {
+    if n > usize::from(u16::MAX - kind.first_piece()) || u32::try_from(pool_len).is_err() {
         return Err(FormatError::BadTokenizer);
     }
     let at = Offsets::new(n);
@@ -265,7 +280,7 @@ pub fn emit(kind: TokenizerKind, pieces: &[Piece<'_>], out: &mut [u8]) -> Result
         return Err(FormatError::BufferTooSmall { need, have });
     };
 
-    let [low, high] = (FIRST_PIECE + n as u16).to_le_bytes();
+    let [low, high] = (kind.first_piece() + n as u16).to_le_bytes();
     *head = [kind as u8, 0, low, high];
     let mut end = 0u32;
     for (slot, piece) in ends.iter_mut().zip(core::iter::once(None).chain(pieces.iter().map(Some))) {

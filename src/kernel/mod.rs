@@ -156,6 +156,18 @@ pub fn selftest() -> Result<u32, Failure> {
     Ok(compared)
 }
 
+/// [`rescale`]; where it is not `measured`, nobody asks for the magnitude.
+#[inline(always)]
+pub fn rescale_if(measured: bool, y: &mut [i32], scales: &[i16], up: u32, scale: i16, right: i32) -> u32 {
+    #[cfg(thumbformer_kernel = "dsp")]
+    return chosen::rescale_if(measured, y, scales, up, scale, right);
+    #[cfg(not(thumbformer_kernel = "dsp"))]
+    {
+        let _ = measured;
+        rescale(y, scales, up, scale, right)
+    }
+}
+
 /// A number in every byte, as a sum: what is added to a byte to keep it positive may be negative.
 #[cfg(thumbformer_kernel = "armv7m")]
 const fn in_every_byte(number: u32) -> u32 {

@@ -255,6 +255,11 @@ impl Kernel {
         let scale = random.next() as i16;
         let before = y;
         let found = (self.rescale)(&mut y, scales, up, scale, right);
+        let mut unmeasured = before;
+        super::rescale_if(false, &mut unmeasured, scales, up, scale, right);
+        for (i, (&y, unmeasured)) in y.iter().zip(unmeasured).enumerate() {
+            self.same(unmeasured.into(), y.into(), i, len)?;
+        }
         let mut sizes = 0;
         for (i, &y) in y.iter().enumerate() {
             let Some(&row) = scales.get(i) else {

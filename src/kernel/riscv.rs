@@ -5,15 +5,14 @@ use crate::format::Layout;
 use core::arch::naked_asm;
 
 pub use pair::{product_pair, scores::scores_pair};
+pub use passes::{peak, rescale, round};
 pub use softmax::softmax_pair;
 #[cfg(feature = "selftest")]
 pub use tiles::operand_len;
 pub use tiles::{prepare, prepare_scaled, tiles};
 
 pub use super::attention::{arrange_pair, scores, softmax};
-pub use super::passes::{
-    activate_gated, add, magnitude, multiply, peak, rescale, rotate, round, scale, squares, store,
-};
+pub use super::passes::{activate_gated, add, magnitude, multiply, rotate, scale, squares, store};
 
 /// The kernels' name.
 pub const NAME: &str = "rv32m";
@@ -56,6 +55,7 @@ macro_rules! arch {
 
 pub mod int4;
 mod pair;
+mod passes;
 mod softmax;
 mod tiles;
 

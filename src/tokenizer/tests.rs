@@ -49,6 +49,23 @@ fn llama_text_starts_with_a_space_and_falls_back_to_bytes() {
 }
 
 #[test]
+fn characters_are_tokens_from_three_on_and_others_are_unknown() {
+    let bytes = section(TokenizerKind::Characters, &[(b" ", 0), (b"a", 0), (b"b", 0), ("é".as_bytes(), 0)]);
+    assert_eq!(encode(&bytes, ""), [1]);
+    assert_eq!(encode(&bytes, "abé a"), [1, 4, 5, 6, 3, 4]);
+    assert_eq!(encode(&bytes, "aőa\n"), [1, 4, 0, 4, 0]);
+    let tokenizer = Tokenizer::from_bytes(&bytes).unwrap();
+    assert_eq!(tokenizer.vocab_size(), 7);
+    let text: Vec<u8> = (0..8).flat_map(|id| tokenizer.decode(Token(id))).copied().collect();
+    assert_eq!(text, " abé".as_bytes());
+    assert!(tokenizer.is_special(Token::UNKNOWN) && !tokenizer.is_special(Token(3)));
+    // Nothing merges, also where two pieces together are one.
+    let bytes = section(TokenizerKind::Characters, PIECES);
+    assert_eq!(encode(&bytes, "abc"), [1, 6, 0, 0]);
+    assert_eq!(Tokenizer::from_bytes(&[2, 0, 2, 0, 0, 0, 0, 0]).err(), Some(FormatError::BadTokenizer));
+}
+
+#[test]
 fn special_tokens_have_no_text_and_no_text_has_them() {
     let bytes = section(TokenizerKind::LlamaBpe, &[(b"<", 0), (b"s", 1), (b">", 2), (b"<s", 3)]);
     let tokenizer = Tokenizer::from_bytes(&bytes).unwrap();
@@ -92,7 +109,7 @@ fn sections_that_lie_are_refused() {
         bytes[at] = to;
         Tokenizer::from_bytes(&bytes).err()
     };
-    assert_eq!(change(0, 2), Some(UnknownTokenizer { kind: 2 }));
+    assert_eq!(change(0, 3), Some(UnknownTokenizer { kind: 3 }));
     assert_eq!(change(1, 1), Some(BadTokenizer));
     assert_eq!(change(3, 0), Some(BadTokenizer)); // fewer than 259 tokens
     assert_eq!(change(4, 1), Some(BadTokenizer)); // the first piece does not start at 0

@@ -69,6 +69,7 @@ pub const LLAMA: Config = Config {
     positions: Positions::Rope,
     tied: true,
     biases: false,
+    n_classes: 0,
 };
 
 /// GPT-2-style: LayerNorm, learned positions, plain GELU, biases, a head of its own.
@@ -140,13 +141,14 @@ fn louder_model_file(config: Config, seed: u32, louder: i8) -> Bytes {
         TensorPlan { dtype, layout, input, exponent, bias }
     };
     let plans: Vec<_> = config.tensors().map(plan).collect();
-    let (section, metadata) = (tokenizer_section(), b"name = random\n");
+    let labels: String = (0..config.n_classes).map(|i| format!("label = class {i}\n")).collect();
+    let (section, metadata) = (tokenizer_section(), format!("name = random\n{labels}"));
     let mut file = Bytes::zeros(Emitter::file_len(&config, &plans, section.len(), metadata.len()));
     let epsilon = (10_995_116, -40);
     let mut emitter =
         Emitter::new(file.as_mut(), config, 16, epsilon, &plans, section.len(), metadata.len()).unwrap();
     emitter.tokenizer().copy_from_slice(&section);
-    emitter.metadata().copy_from_slice(metadata);
+    emitter.metadata().copy_from_slice(metadata.as_bytes());
     for (i, spec) in config.tensors().enumerate() {
         if spec.kind == TensorKind::Head && config.tied {
             continue;

@@ -55,6 +55,7 @@ pub fn folder() -> Result<PathBuf> {
         fs::copy(command::root().join(document), folder.join(text))?;
     }
     fs::write(folder.join("answers.jsonl"), answers())?;
+    fs::write(folder.join("labels.csv"), labels())?;
     if let Some((checkpoint, tokenizer)) = stories::data() {
         fs::copy(checkpoint, folder.join("stories260K.bin"))?;
         fs::copy(tokenizer, folder.join("tok512.bin"))?;
@@ -67,6 +68,13 @@ fn answers() -> String {
     let sums = (0..100).map(|n| (n / 10, n % 10));
     let line = |(a, b)| format!("{{\"prompt\": \"{a} + {b} =\", \"answer\": \" {}\"}}\n", a + b);
     sums.map(line).collect()
+}
+
+/// Sums and products, as texts with labels.
+fn labels() -> String {
+    let all = (0..100).map(|n| (n / 10, n % 10));
+    let rows = all.map(|(a, b)| format!("{a} + {b},sum\n{a} * {b},product\n"));
+    ["text,label\n".to_owned()].into_iter().chain(rows).collect()
 }
 
 /// The sweep file of the README.

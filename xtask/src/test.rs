@@ -34,10 +34,10 @@ impl Args {
         setup::run()?;
         let mut tally = Tally::default();
         host(&mut tally, &["--workspace", "--no-fail-fast"])?;
-        for (test, program, args) in WHERE_INSTALLED {
+        for (file, test, program, args) in WHERE_INSTALLED {
             if command::succeeds(Command::new(program).args(args)) {
                 tally.skipped.retain(|name| !name.starts_with(test));
-                host(&mut tally, &["--package", "host-trainer", "--test", "sweep", test, "--", "--ignored"])?;
+                host(&mut tally, &["--package", "host-trainer", "--test", file, test, "--", "--ignored"])?;
             }
         }
         if self.torch {
@@ -112,10 +112,16 @@ impl Display for Tally {
     }
 }
 
-/// Tests that want another program, and how to see whether it is there.
-const WHERE_INSTALLED: [(&str, &str, &[&str]); 2] = [
-    ("gnu_parallel_does_the_list", "parallel", &["--version"]),
-    ("ray_tune_does_the_runs", "python3", &["-c", "from ray import tune"]),
+/// Test files, what their tests begin with that want another program, and how to see whether it is there.
+const WHERE_INSTALLED: [(&str, &str, &str, &[&str]); 3] = [
+    ("sweep", "gnu_parallel_does_the_list", "parallel", &["--version"]),
+    ("sweep", "ray_tune_does_the_runs", "python3", &["-c", "from ray import tune"]),
+    (
+        "second_implementation",
+        "python::",
+        "python3",
+        &["-c", "import sys; assert sys.version_info >= (3, 8)"],
+    ),
 ];
 
 /// In the reason that the tests of the PyTorch engine give for being ignored.

@@ -1,7 +1,8 @@
 //! Checkpoints: f32 models as safetensors, and the state of a training run beside them.
 //!
 //! Tensors have PyTorch's names and shapes (those of llama2.c's `model.py`). The metadata holds
-//! the [`ModelConfig`] as JSON under `config`, where the model was trained to be rounded under `quantization`, and `name`, `licence` and `provenance`. A tokenizer
+//! the [`ModelConfig`] as JSON under `config`, where the model was trained to be rounded under `quantization`, `name`, `licence` and
+//! `provenance`, and a classifier's `labels` as a list in JSON. A tokenizer
 //! travels as the bytes of a `U8` tensor named `tokenizer`.
 
 mod container;
@@ -28,12 +29,15 @@ pub struct Info {
     pub licence: String,
     /// What it was made from, and how.
     pub provenance: String,
+    /// The names of a classifier's classes, in their order; none of another model.
+    pub labels: Vec<String>,
 }
 
 impl Info {
     /// The metadata of a model file.
-    pub fn metadata(&self) -> [(&str, &str); 3] {
-        [("name", &self.name), ("licence", &self.licence), ("source", &self.provenance)]
+    pub fn metadata(&self) -> Vec<(&str, &str)> {
+        let about = [("name", self.name.as_str()), ("licence", &self.licence), ("source", &self.provenance)];
+        about.into_iter().chain(self.labels.iter().map(|label| ("label", label.as_str()))).collect()
     }
 }
 
@@ -74,6 +78,9 @@ pub fn save(path: &Path, model: &Model, info: &Info, tokenizer: Option<&[u8]>) -
     if let Some(quantization) = model.quantization() {
         metadata.insert("quantization", serde_json::to_string(&quantization)?);
     }
+    if !info.labels.is_empty() {
+        metadata.insert("labels", serde_json::to_string(&info.labels)?);
+    }
     container::write(path, &entries, metadata)
 }
 
@@ -96,8 +103,14 @@ fn parse(container: &Container) -> Result<Checkpoint> {
     };
     let quantization = metadata.get("quantization").map(|json| serde_json::from_str(json));
     let quantization = quantization.transpose().context("metadata: quantization")?;
+    let labels: Vec<String> = match metadata.get("labels") {
+        Some(json) => serde_json::from_str(json).context("metadata: labels")?,
+        None => Vec::new(),
+    };
+    let (found, wanted) = (labels.len(), config.config.n_classes);
+    ensure!(found == wanted, "metadata: labels: found {found}, wanted {wanted} (n_classes)");
     let mut text = |key: &str| metadata.remove(key).unwrap_or_default();
-    let info = Info { name: text("name"), licence: text("licence"), provenance: text("provenance") };
+    let info = Info { name: text("name"), licence: text("licence"), provenance: text("provenance"), labels };
     let model = Model::from_params(config, params)?.with_quantization(quantization);
     Ok(Checkpoint { model, info, tokenizer })
 }

@@ -6,6 +6,7 @@ use crate::corpus::Corpus;
 use crate::data::pairs::{self, Fields};
 use crate::data::summary::{PairSummary, TextSummary, WindowSummary};
 use crate::data::windows::{Options, Rows, Windows, ending};
+use crate::prepare::Vocabulary;
 use crate::train::TrainConfig;
 use anyhow::{Context, Result, bail};
 use std::fmt::Display;
@@ -40,6 +41,9 @@ pub struct Args {
     /// Tokens of the vocabulary
     #[arg(long, default_value_t = 512)]
     vocab: usize,
+    /// What becomes a token, of a text
+    #[arg(long, value_enum, default_value_t)]
+    tokenizer: Vocabulary,
     /// Positions of the context window, into which pairs are packed
     #[arg(long, default_value_t = 256)]
     context: usize,
@@ -87,6 +91,7 @@ impl Args {
         let mut config = TrainConfig::default();
         config.training.steps = Some(1);
         self.text.apply(&mut config.data);
+        config.data.tokenizer = self.tokenizer;
         config.model.config.vocab_size = self.vocab;
         config.model.config.seq_len = self.context;
         config.validate()?;

@@ -2,6 +2,7 @@
 
 use super::{print, read_checkpoint, read_tokens};
 use crate::checkpoint::{Info, check_output, write_atomically};
+use crate::data::labelled;
 use crate::export::{Exported, Input, Options, Target, Weights, export};
 use crate::model::{Model, check_vocabulary};
 use crate::tokenizer::TextEncoder;
@@ -29,7 +30,8 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct Choices {
     /// Text that the model might meet, UTF-8 (.txt) or u16 token ids: decides the binary point, how weights are rounded
-    /// and the bits of weights and vectors [default: the model writes its own]
+    /// and the bits of weights and vectors; for a classifier, texts with labels, too (.jsonl, .csv) [default: the model
+    /// writes its own, but a classifier cannot]
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
     /// Positions of the context window, at most those of the checkpoint
@@ -154,13 +156,18 @@ fn nats(text: &str) -> Result<f64> {
     nats.with_context(|| format!("found {text:?}, wanted nats per token, such as 0.01"))
 }
 
-/// The tokens of a text, of one in UTF-8 where its name ends in `.txt`.
+/// The tokens of a text, of one in UTF-8 where its name ends in `.txt`, of many with labels in `.jsonl` and `.csv`.
 fn read_text(path: &Path, tokenizer: &[u8], vocab_size: usize) -> Result<Vec<u16>> {
     if path.extension().is_some_and(|extension| extension == "txt") {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut encoder = TextEncoder::new(Tokenizer::from_bytes(tokenizer)?);
         return Ok(encoder.encode(text.as_bytes()).into_iter().map(|token| token.0).collect());
+    }
+    if path.extension().is_some_and(|extension| extension == "jsonl" || extension == "csv") {
+        let (texts, _) = labelled::read(path, &labelled::Fields::default())?;
+        let mut encoder = TextEncoder::new(Tokenizer::from_bytes(tokenizer)?);
+        return Ok(texts.iter().flat_map(|text| encoder.encode(text.text.as_bytes())).map(|t| t.0).collect());
     }
     let tokens = read_tokens(path)?;
     check_vocabulary(&tokens, vocab_size).with_context(|| path.display().to_string())?;

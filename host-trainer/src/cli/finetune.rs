@@ -5,19 +5,23 @@ use super::training::{Flags, report};
 use super::{quantize, read_checkpoint};
 use crate::checkpoint::{Checkpoint, Info};
 use crate::corpus::Corpus;
+use crate::data::labelled::{self, Labelled};
 use crate::data::pairs::{self, Fields};
 use crate::data::{TokenFile, rows};
+use crate::model::HEAD;
 use crate::optimizer::Lora;
-use crate::prepare::{encode, split_in_words, store};
+use crate::prepare::{Vocabulary, encode, split_in_words, store};
 use crate::train::{Begin, Data, Rows, Samples, TOKENS, TrainConfig, check_finetune, check_folder, train_on};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use thumbformer::Tokenizer;
+use thumbformer::format::tokenizer::TokenizerKind;
 
-/// Train a checkpoint further, on another text, on prompts with answers or on what a model writes; also for its integers
+/// Train a checkpoint further, on another text, on prompts with answers, on labels or on what a model writes; also for its
+/// integers
 ///
-/// The shape and the tokenizer are the checkpoint's. Writes a run folder as train does; an interrupted run goes on with
+/// The shape and the tokenizer are the checkpoint's; with --classify, the head is one of classes. Writes a run folder as train does; an interrupted run goes on with
 /// `thumbformer train --resume`. Every checkpoint in it is a whole model, adapters included.
 ///
 /// PATTERN is a tensor's name as `inspect` shows it, with * for any characters and ? for one: layers.0.*, *norm*,
@@ -28,7 +32,7 @@ pub struct Args {
     /// The checkpoint (.safetensors) with its tokenizer
     checkpoint: PathBuf,
     /// A text: a UTF-8 file, or a folder of them; may be given more than once
-    #[arg(long, value_name = "PATH", required_unless_present_any = ["pairs", "teacher_text"], conflicts_with = "pairs")]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["pairs", "classify", "teacher_text"], conflicts_with_all = ["pairs", "classify"])]
     corpus: Vec<PathBuf>,
     #[command(flatten)]
     text: TextArgs,
@@ -42,6 +46,16 @@ pub struct Args {
     /// The field of the answer
     #[arg(long, value_name = "FIELD", default_value = "answer")]
     answer_field: String,
+    /// Texts with labels, a JSON object in each line, {"text": "..", "label": ".."}, or a table (.csv) with these columns: a
+    /// new head learns the class after a text's last token, and the rest with it unless it is frozen
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pairs", "teacher"])]
+    classify: Option<PathBuf>,
+    /// The field of the text
+    #[arg(long, value_name = "FIELD", default_value = "text")]
+    text_field: String,
+    /// The field of the label
+    #[arg(long, value_name = "FIELD", default_value = "label")]
+    label_field: String,
     /// Put as many pairs in a row as fit the context: fewer rows, but a pair sees those before it
     #[arg(long, requires = "pairs")]
     pack: bool,
@@ -92,20 +106,52 @@ const LEARNING_RATE: f32 = 1e-3;
 impl Args {
     pub fn run(self) -> Result<ExitCode> {
         check_folder(&self.output, false)?;
-        let Checkpoint { model, info, tokenizer } = read_checkpoint(&self.checkpoint)?;
+        let Checkpoint { mut model, info, tokenizer } = read_checkpoint(&self.checkpoint)?;
         let mut config = self.config()?;
+        let texts = self.classify.as_ref().map(|path| labelled::read(path, &self.fields())).transpose()?;
+        let labels = texts.as_ref().map_or(Vec::new(), |(texts, _)| labelled::labels(texts));
+        match &self.classify {
+            // A classifier of the same classes goes on with its head.
+            Some(_) if labels == info.labels => {}
+            Some(path) => {
+                ensure!(
+                    labels.len() > 1,
+                    "{}: found one label, {}, wanted two or more",
+                    path.display(),
+                    labels[0]
+                );
+                model = model.with_classes(labels.len(), config.training.seed)?;
+            }
+            None => ensure!(
+                info.labels.is_empty(),
+                "{}: found a classifier of {} classes, wanted --classify",
+                self.checkpoint.display(),
+                info.labels.len()
+            ),
+        }
         config.model = *model.config();
         let bytes = tokenizer
             .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;
-        self.quantize.plan(&mut config, &model, &bytes, &info)?;
+        let about = Info { labels: labels.clone(), ..info.clone() };
+        self.quantize.plan(&mut config, &model, &bytes, &about)?;
         config.validate()?;
         check_finetune(&config, &model)?;
-        let source = self.source(&mut config, &bytes)?;
+        config.data.tokenizer = match Tokenizer::from_bytes(&bytes)?.kind() {
+            TokenizerKind::Characters => Vocabulary::Characters,
+            TokenizerKind::ByteBpe | TokenizerKind::LlamaBpe => Vocabulary::Bpe,
+        };
+        let source = match (&self.classify, &texts) {
+            (Some(path), Some((texts, crc32))) => {
+                classes(path, texts, *crc32, &labels, &mut config, Tokenizer::from_bytes(&bytes)?)?
+            }
+            _ => self.source(&mut config, &bytes)?,
+        };
         eprintln!("seed      {}", config.training.seed);
         let info = Info {
             name: self.output.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned()),
             licence: config.data.licence.clone().unwrap_or(info.licence),
             provenance: format!("{}; fine-tuned on {}", info.provenance, source.name),
+            labels,
         };
         let data = Data { train: source.train.samples(), valid: source.valid.samples() };
         let outcome = train_on(&self.output, config, info, data, Some(bytes.clone()), Begin::With(&model))?;
@@ -144,14 +190,26 @@ impl Args {
                 [] => Lora::everywhere(),
                 patterns => patterns.to_vec(),
             };
+            let head = self.classify.as_ref().map(|_| HEAD.to_owned());
+            let tensors = tensors.into_iter().chain(head).collect();
             finetune.lora = Some(Lora { rank, alpha: flags.lora_alpha, tensors });
         }
         let data = &mut config.data;
         self.text.apply(data);
+        ensure!(
+            data.test == 0.0 || !self.corpus.is_empty(),
+            "test: found {} without --corpus, wanted a text to take it from",
+            data.test
+        );
         data.licence = self.licence.clone().or(data.licence.take());
         data.corpus = self.corpus.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
         data.pairs = self.pairs.as_ref().map(std::path::absolute).transpose()?;
+        data.labelled = self.classify.as_ref().map(std::path::absolute).transpose()?;
         Ok(config)
+    }
+
+    fn fields(&self) -> labelled::Fields {
+        labelled::Fields { text: self.text_field.clone(), label: self.label_field.clone() }
     }
 
     fn source(&self, config: &mut TrainConfig, tokenizer: &[u8]) -> Result<Source> {
@@ -209,6 +267,32 @@ impl Args {
         let name = format!("{}, {} bytes, crc32 {:08x}", about.name, about.bytes, about.crc32);
         Ok(Source { name, train: Part::Text(encoded.train), valid: Part::Text(encoded.valid) })
     }
+}
+
+/// Rows of labelled texts.
+fn classes(
+    path: &Path,
+    texts: &[Labelled],
+    crc32: u32,
+    labels: &[String],
+    config: &mut TrainConfig,
+    tokenizer: Tokenizer<'_>,
+) -> Result<Source> {
+    let (seq_len, data) = (config.model.config.seq_len, &mut config.data);
+    let encoded = labelled::encode(texts, labels, tokenizer, seq_len, data.held_out, data.split_seed)
+        .with_context(|| path.display().to_string())?;
+    let labelled::Encoded { train, valid, cut } = encoded;
+    if cut > 0 {
+        eprintln!("cut, longer than the context of {seq_len}: {cut} texts");
+    }
+    let count = |rows: &Rows| rows.tokens.len() / rows.len;
+    let (learned, examined) = (count(&train), count(&valid));
+    eprintln!("classes   {}: {}", labels.len(), labels.join(", "));
+    eprintln!("texts     {learned} to learn, {examined} held out, of at most {} tokens", train.len);
+    data.row_len = Some(train.len);
+    data.crc32 = Some(crc32);
+    let name = format!("{}, {} labelled texts, crc32 {crc32:08x}", file_name(path), texts.len());
+    Ok(Source { name, train: Part::Rows(train), valid: Part::Rows(valid) })
 }
 
 /// What a fine-tuning reads, and what that is called.

@@ -56,7 +56,7 @@ impl Llama2c {
         let bytes = std::fs::read(&self.checkpoint).context("the checkpoint")?;
         let name = self.checkpoint.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let source = format!("llama2.c checkpoint, crc32 {:08x}", thumbformer::format::crc32(&bytes));
-        let info = Info { name, licence: self.licence.clone(), provenance: source };
+        let info = Info { name, licence: self.licence.clone(), provenance: source, ..Info::default() };
         if twin.exists() {
             let same = checkpoint::load(&twin).is_ok_and(|found| found.info.provenance == info.provenance);
             ensure!(

@@ -1,20 +1,21 @@
 //! `thumbformer run`
 
 use super::{note_packing, print, read_model};
+use crate::data::labelled;
 use crate::device::Memory;
 use crate::tokenizer::TextEncoder;
 use anyhow::{Context, Result, ensure};
 use std::io::Write;
 use std::path::PathBuf;
-use thumbformer::{Digest, Error, Sampler, Utf8Stream};
+use thumbformer::{Digest, Error, Model, Sampler, Utf8Stream};
 
-/// Generate text on the host, with the runtime and the arithmetic of the device
+/// Generate text on the host, or say the class of a text, with the runtime and the arithmetic of the device
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Args {
     /// The model file
     model: PathBuf,
-    /// The text to continue
+    /// The text to continue; for a classifier, the text to classify
     #[arg(short, long, default_value = "")]
     prompt: String,
     /// Tokens to write at most
@@ -42,7 +43,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     keep_going: Option<usize>,
     /// Print JSON at the end: {"prompt": ids, "tokens": ids, "text": .., "digest": ..}; the digest is
-    /// that of the logits by which each token was chosen
+    /// that of the logits by which each token was chosen. Of a classifier: {"prompt": ids, "label": .., "probability": ..,
+    /// "classes": {..}, "digest": ..}
     #[arg(long)]
     json: bool,
 }
@@ -94,6 +96,9 @@ impl Args {
         if let Some(first) = self.keep_going {
             ensure!(first < room, "--keep-going: found {first}, wanted less than {room}");
         }
+        if model.config().n_classes > 0 {
+            return self.classify(&model);
+        }
         let prompt = TextEncoder::new(tokenizer).encode(self.prompt.as_bytes());
         ensure!(
             prompt.len() <= seq_len,
@@ -137,6 +142,36 @@ impl Args {
         let digest = digest.to_string();
         let json =
             serde_json::json!({ "prompt": prompt, "tokens": tokens, "text": out.text, "digest": digest });
+        print(&json.to_string())
+    }
+
+    /// The class of the prompt, and how likely it is.
+    fn classify(&self, model: &Model<'_>) -> Result<()> {
+        let seq_len = model.config().seq_len;
+        let mut encoder = TextEncoder::new(model.tokenizer());
+        let (tokens, cut) = labelled::tokens(&mut encoder, &self.prompt, seq_len);
+        if cut {
+            eprintln!("the text is longer than the context: only its first {seq_len} tokens are read");
+        }
+        let mut memory = Memory::new(model);
+        let mut classifier = memory.classifier(model)?;
+        let found = classifier.classify(&tokens)?;
+        let share = |probability: u32| f64::from(probability) / 65536.0;
+        if !self.json {
+            return print(&format!("{} {:.1} %", found.label(), 100.0 * share(found.probability())));
+        }
+        let mut digest = Digest::new();
+        digest.update(found.logits().values());
+        let prompt: Vec<u16> = tokens.iter().map(|token| token.0).collect();
+        let classes: serde_json::Map<String, serde_json::Value> =
+            found.classes().map(|(label, p)| (label.to_owned(), share(p).into())).collect();
+        let json = serde_json::json!({
+            "prompt": prompt,
+            "label": found.label(),
+            "probability": share(found.probability()),
+            "classes": classes,
+            "digest": digest.to_string(),
+        });
         print(&json.to_string())
     }
 }

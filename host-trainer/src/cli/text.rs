@@ -16,12 +16,19 @@ pub struct TextArgs {
     /// Leave out documents that say the same as one before them, but for white space
     #[arg(long)]
     deduplicate: bool,
+    /// Put the documents of each part in a random order: sequences reach across documents, and where these are sorted, one
+    /// tells of the next
+    #[arg(long)]
+    shuffle: bool,
     /// How the part to hold out is chosen [default: by document, if there are several]
     #[arg(long, value_enum)]
     split: Option<Split>,
     /// Part of the text that is held out for validation [default: 0.05]
     #[arg(long)]
     held_out: Option<f64>,
+    /// Part of the text that is kept for the end, as tokens/test.u16: for `eval`, once everything is chosen [default: 0]
+    #[arg(long, value_name = "PART")]
+    test: Option<f64>,
 }
 
 impl TextArgs {
@@ -31,8 +38,10 @@ impl TextArgs {
             data.split_documents.clone_from(rule);
         }
         data.deduplicate |= self.deduplicate;
+        data.shuffle |= self.shuffle;
         data.split = self.split.or(data.split);
         data.held_out = self.held_out.unwrap_or(data.held_out);
+        data.test = self.test.unwrap_or(data.test);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::checkpoint::Info;
 use crate::corpus::Corpus;
 use crate::data::Tokens;
 use crate::model::ActivationName;
-use crate::prepare::{prepare, split_in_words};
+use crate::prepare::{Vocabulary, prepare, split_in_words};
 use crate::torch::{self, Environment};
 use crate::train::{
     Begin, Data, DataConfig, Samples, Stored, TOKENS, TrainConfig, check_folder, hand_over, train_on,
@@ -77,6 +77,9 @@ pub struct Args {
     /// Tokens of the vocabulary [default: 512]
     #[arg(long)]
     vocab: Option<usize>,
+    /// What becomes a token [default: bpe]
+    #[arg(long, value_enum)]
+    tokenizer: Option<Vocabulary>,
     /// Positions of the context window [default: 256]
     #[arg(long)]
     context: Option<usize>,
@@ -166,11 +169,13 @@ impl Args {
         }
         config.model.config.vocab_size = tokenizer.vocab_size();
         eprintln!(
-            "tokenizer {} tokens, {:.2} bytes per token; {} tokens to learn, {} held out",
+            "tokenizer {} tokens, {:.2} bytes per token; {} tokens to learn, {} held out{}",
             tokenizer.vocab_size(),
-            corpus.provenance.bytes as f64 / (data.train.len() + data.valid.len()) as f64,
+            corpus.provenance.bytes as f64
+                / (data.train.len() + data.valid.len() + data.test as usize) as f64,
             data.train.len(),
-            data.valid.len()
+            data.valid.len(),
+            if data.test > 0 { format!(", {} to test", data.test) } else { String::new() }
         );
         let licence = config.data.licence.as_ref().or(corpus.provenance.licence.as_ref());
         let info = Info {
@@ -180,6 +185,7 @@ impl Args {
                 "trained on {}, {} bytes, crc32 {:08x}",
                 corpus.provenance.name, corpus.provenance.bytes, corpus.provenance.crc32
             ),
+            ..Info::default()
         };
         let tokenizer = Some(data.tokenizer);
         Ok(Source {
@@ -268,6 +274,7 @@ impl Args {
         config.view = self.training.view();
         let data = &mut config.data;
         self.text.apply(data);
+        set(&mut data.tokenizer, self.tokenizer);
         if !self.corpus.is_empty() {
             data.corpus.clone_from(&self.corpus);
         }

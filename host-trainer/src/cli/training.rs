@@ -50,6 +50,9 @@ pub struct Flags {
     /// Share of values that dropout takes while training [default: 0]
     #[arg(long)]
     dropout: Option<f32>,
+    /// Share of a target's probability that goes to all outputs evenly, such as 0.1 [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    label_smoothing: Option<f32>,
     /// Average the weights, keeping this much of the average at each step, such as 0.999: ema.safetensors, which
     /// best.safetensors and --patience then go by [default: 0, none]
     #[arg(long, value_name = "PART")]
@@ -96,6 +99,7 @@ impl Flags {
         set(&mut training.weight_decay, self.weight_decay);
         set(&mut training.clip, self.clip);
         set(&mut training.dropout, self.dropout);
+        set(&mut training.label_smoothing, self.label_smoothing);
         set(&mut training.ema, self.ema);
         set(&mut training.eval_interval, self.eval_interval);
         set(&mut training.seed, self.seed);
@@ -134,6 +138,9 @@ pub fn report(outcome: &Outcome, output: &Path, engine: &str) -> Result<ExitCode
     });
     if let Some(loss) = outcome.average_loss {
         line["average_loss"] = loss.into();
+    }
+    if let Some(accuracy) = outcome.valid_accuracy {
+        line["valid_accuracy"] = accuracy.into();
     }
     super::print(&line.to_string())?;
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
-//! What training reads: streams of tokens, pairs of prompt and answer, and windows of signals.
+//! What training reads: streams of tokens, pairs of prompt and answer, texts with labels, and windows of signals.
 
+pub mod labelled;
 mod map;
 pub mod pairs;
 pub mod rows;

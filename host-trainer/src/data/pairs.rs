@@ -4,7 +4,7 @@ use crate::nn::cross_entropy::IGNORED;
 use crate::tokenizer::TextEncoder;
 use crate::train::Rows;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::path::Path;
 use thumbformer::format::crc32;
@@ -61,27 +61,44 @@ pub fn parse(bytes: &[u8], fields: &Fields) -> Result<Vec<Pair>> {
 }
 
 fn pair(text: &[u8], line: usize, fields: &Fields) -> Result<Pair> {
-    let value: Value = serde_json::from_slice(text).map_err(|error| {
-        let why = error.to_string();
-        let why = why.split(" at line").next().unwrap_or_default();
-        anyhow!("column {}: not JSON: {why}", error.column())
-    })?;
-    let object = value.as_object().with_context(|| format!("found {}, wanted an object", kind(&value)))?;
-    let text = |field: &str| match object.get(field) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(other) => bail!("{field:?}: found {}, wanted a text", kind(other)),
-        None => {
-            let names: Vec<_> = object.keys().map(|name| format!("{name:?}")).collect();
-            let names = if names.is_empty() { "no field".into() } else { names.join(", ") };
-            bail!("{field:?}: found {names}, wanted this field")
-        }
+    let object = object(text)?;
+    let text = |field: &str| match object.field(field)? {
+        Value::String(text) => Ok(text.clone()),
+        other => bail!("{field:?}: found {}, wanted a text", kind(other)),
     };
     let (prompt, answer) = (text(&fields.prompt)?, text(&fields.answer)?);
     ensure!(!answer.is_empty(), "{:?}: found an empty text, wanted some", fields.answer);
     Ok(Pair { line, prompt, answer })
 }
 
-fn kind(value: &Value) -> String {
+/// The object of a line.
+pub(super) struct Object(Map<String, Value>);
+
+/// A line as an object.
+pub(super) fn object(text: &[u8]) -> Result<Object> {
+    let value: Value = serde_json::from_slice(text).map_err(|error| {
+        let why = error.to_string();
+        let why = why.split(" at line").next().unwrap_or_default();
+        anyhow!("column {}: not JSON: {why}", error.column())
+    })?;
+    match value {
+        Value::Object(object) => Ok(Object(object)),
+        other => bail!("found {}, wanted an object", kind(&other)),
+    }
+}
+
+impl Object {
+    /// A field, which must be there.
+    pub(super) fn field(&self, field: &str) -> Result<&Value> {
+        self.0.get(field).with_context(|| {
+            let names: Vec<_> = self.0.keys().map(|name| format!("{name:?}")).collect();
+            let names = if names.is_empty() { "no field".into() } else { names.join(", ") };
+            format!("{field:?}: found {names}, wanted this field")
+        })
+    }
+}
+
+pub(super) fn kind(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Array(_) => "a list".into(),

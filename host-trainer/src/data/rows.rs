@@ -24,13 +24,10 @@ pub fn encode(pairs: &[Pair], tokenizer: Tokenizer<'_>, seq_len: usize, held_out
     let mut encoder = TextEncoder::new(tokenizer);
     let mut encoded = Vec::new();
     for pair in pairs {
-        let prompt = encoder.encode(pair.prompt.as_bytes());
-        let mut tokens: Vec<u16> = prompt.iter().map(|token| token.0).collect();
-        tokens.extend(encoder.encode_part(pair.answer.as_bytes()).iter().map(|token| token.0));
-        tokens.push(Token::EOS.0);
+        let (prompt, tokens) = tokens(&mut encoder, pair);
         // The last token is a target only.
         if tokens.len() - 1 <= seq_len {
-            encoded.push((prompt.len(), tokens));
+            encoded.push((prompt, tokens));
         }
     }
     let too_long = pairs.len() - encoded.len();
@@ -45,6 +42,15 @@ pub fn encode(pairs: &[Pair], tokenizer: Tokenizer<'_>, seq_len: usize, held_out
     );
     let (train, valid) = encoded.split_at(encoded.len() - valid);
     Ok(Encoded { train: rows(train, longest - 1), valid: rows(valid, longest - 1), too_long })
+}
+
+/// A pair as tokens, and how many of them are the prompt.
+pub fn tokens(encoder: &mut TextEncoder<'_>, pair: &Pair) -> (usize, Vec<u16>) {
+    let prompt = encoder.encode(pair.prompt.as_bytes());
+    let mut tokens: Vec<u16> = prompt.iter().map(|token| token.0).collect();
+    tokens.extend(encoder.encode_part(pair.answer.as_bytes()).iter().map(|token| token.0));
+    tokens.push(Token::EOS.0);
+    (prompt.len(), tokens)
 }
 
 /// [`encode`] with as many pairs in a row of `seq_len` tokens as fit: fewer rows, but a pair sees those before it.

@@ -5,7 +5,7 @@ use super::tokenize;
 use super::windows::Windows;
 use crate::bpe::{self, WordCounts};
 use crate::corpus::{Corpus, Findings, Piece, Split};
-use crate::prepare::{parts, split_in_words, train_tokenizer};
+use crate::prepare::{make_tokenizer, next_character, parts, split_in_words};
 use crate::train::TrainConfig;
 use anyhow::Result;
 use serde::Serialize;
@@ -31,9 +31,11 @@ pub struct TextSummary {
     bytes_per_token: f64,
     train: Part,
     valid: Part,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<Part>,
 }
 
-/// One of the two parts of a text.
+/// One of the parts of a text.
 #[derive(Debug, Serialize)]
 struct Part {
     documents: usize,
@@ -45,15 +47,20 @@ struct Part {
 }
 
 impl TextSummary {
-    /// Trains a tokenizer as training would, and counts.
+    /// Makes a tokenizer as training would, and counts.
     pub fn new(corpus: &Corpus, config: &TrainConfig, threads: usize) -> Result<Self> {
         let split = parts(corpus, config);
-        let section = train_tokenizer(corpus, &split.train, config.model.config.vocab_size)?;
+        let section = make_tokenizer(corpus, &split.train, config)?;
         let tokenizer = Tokenizer::from_bytes(&section)?;
         let mut lens: Vec<usize> = (0..corpus.documents()).map(|d| corpus.whole(d).len()).collect();
         lens.sort_unstable();
         let train = Part::new(corpus, &split.train, tokenizer, threads)?;
         let valid = Part::new(corpus, &split.valid, tokenizer, threads)?;
+        let test = match split.test.is_empty() {
+            true => None,
+            false => Some(Part::new(corpus, &split.test, tokenizer, threads)?),
+        };
+        let tokens = train.tokens + valid.tokens + test.as_ref().map_or(0, |part| part.tokens);
         Ok(Self {
             name: corpus.provenance.name.clone(),
             bytes: corpus.provenance.bytes,
@@ -64,9 +71,10 @@ impl TextSummary {
             longest_document_bytes: lens[lens.len() - 1],
             split: config.data.split.unwrap_or(corpus.default_split()),
             vocab_size: tokenizer.vocab_size(),
-            bytes_per_token: corpus.provenance.bytes as f64 / (train.tokens + valid.tokens) as f64,
+            bytes_per_token: corpus.provenance.bytes as f64 / tokens as f64,
             train,
             valid,
+            test,
         })
     }
 }
@@ -93,14 +101,6 @@ impl Part {
             sample: sample.chars().take(SAMPLE).collect(),
         })
     }
-}
-
-/// The first place from `at` on that is not within a character.
-fn next_character(text: &[u8], mut at: usize) -> usize {
-    while at < text.len() && text[at] & 0xc0 == 0x80 {
-        at += 1;
-    }
-    at
 }
 
 impl Display for TextSummary {
@@ -141,7 +141,9 @@ impl Display for TextSummary {
         )?;
         writeln!(f, "split       {}", split_in_words(self.split, self.valid.documents, self.documents))?;
         writeln!(f, "tokenizer   {} tokens, {:.2} bytes per token", self.vocab_size, self.bytes_per_token)?;
-        for (name, part) in [("to learn", &self.train), ("held out", &self.valid)] {
+        let test = self.test.iter().map(|part| ("test    ", part));
+        let parts = [("to learn", &self.train), ("held out", &self.valid)].into_iter().chain(test);
+        for (name, part) in parts {
             writeln!(
                 f,
                 "{name}    {} bytes, {} tokens, {} of {} different ones",

@@ -92,15 +92,19 @@ pub fn wanted(config: &Config) -> usize {
 
 /// A text that is long enough to measure on: the start of the given one, or where that is too short, what the
 /// runtime makes of `file` goes on to write.
-pub fn lengthen(text: &[u16], file: &[u8]) -> Result<Vec<u16>> {
+pub fn lengthen(given: &[u16], file: &[u8]) -> Result<Vec<u16>> {
     let file = ModelFile::new(file);
     let model = file.model()?;
     let (chunk, wanted) = (model.config().seq_len.min(CHUNK), wanted(model.config()));
-    let mut text = text[..text.len().min(wanted)].to_vec();
+    let mut text = given[..given.len().min(wanted)].to_vec();
     if text.len() < wanted {
         // Whole chunks only, so that every text begins where a context does.
         text.truncate(text.len() / chunk * chunk);
-        text.extend(write_texts(&model, chunk, wanted - text.len())?);
+        match model.config().n_classes {
+            0 => text.extend(write_texts(&model, chunk, wanted - text.len())?),
+            // A classifier writes nothing: it reads what there is again.
+            _ => text = given.iter().copied().cycle().take(wanted).collect(),
+        }
     }
     Ok(text)
 }

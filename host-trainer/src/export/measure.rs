@@ -15,12 +15,14 @@ use thumbformer::{Logits, Token};
 pub struct Measure<'t> {
     text: &'t [u16],
     chunk: usize,
-    vocab_size: usize,
-    /// Its probabilities of every token after each token of the text `[n, vocab_size]`.
+    n_outputs: usize,
+    /// Whether these are classes, of which the text has none.
+    classifies: bool,
+    /// Its probabilities of every output after each token of the text `[n, n_outputs]`.
     wanted: Vec<f32>,
     /// The sum of `p ln p` of these, after each token.
     certainty: Vec<f64>,
-    /// Its loss in nats per token.
+    /// Its loss in nats per token; 0 for a classifier.
     pub loss: f64,
 }
 
@@ -29,7 +31,7 @@ pub struct Measure<'t> {
 pub struct Measured {
     /// The divergence KL(f32 || found).
     pub kl: f64,
-    /// The cross-entropy.
+    /// The cross-entropy; 0 for a classifier.
     pub loss: f64,
 }
 
@@ -39,28 +41,30 @@ type Work<'a, T> = dyn Fn(usize, &[u16], &[u16]) -> Result<T> + Sync + 'a;
 impl<'t> Measure<'t> {
     /// Reads a text in chunks; a last one that is not whole is left out. `seq_len` is the file's context.
     pub fn new(model: &Model, text: &'t [u16], seq_len: usize) -> Result<Self> {
-        let vocab_size = model.config().config.vocab_size;
+        let (shape, n_outputs) = (model.config().config, model.config().config.n_outputs());
         let mut measure = Self {
             text,
             chunk: seq_len.min(CHUNK),
-            vocab_size,
+            n_outputs,
+            classifies: shape.n_classes > 0,
             wanted: Vec::new(),
             certainty: Vec::new(),
             loss: 0.0,
         };
+        let classifies = measure.classifies;
         let parts = measure.over_chunks(&|_, inputs, targets| {
             let mut logits = model.forward_observed(inputs, &mut |_, _| ())?;
             let mut loss = 0.0;
-            for (row, &target) in logits.chunks_mut(vocab_size).zip(targets) {
+            for (row, &target) in logits.chunks_mut(n_outputs).zip(targets) {
                 let normaliser = log_sum(row);
-                loss += normaliser - f64::from(row[usize::from(target)]);
+                loss += if classifies { 0.0 } else { normaliser - f64::from(row[usize::from(target)]) };
                 row.iter_mut().for_each(|l| *l = libm::exp(f64::from(*l) - normaliser) as f32);
             }
             Ok((loss, logits))
         })?;
         for (loss, probabilities) in parts {
             measure.loss += loss / measure.tokens() as f64;
-            let rows = probabilities.chunks(vocab_size);
+            let rows = probabilities.chunks(n_outputs);
             measure.certainty.extend(rows.map(|row| row.iter().map(|&p| certainty(p)).sum::<f64>()));
             measure.wanted.extend(probabilities);
         }
@@ -93,7 +97,7 @@ impl<'t> Measure<'t> {
         self.mean(self.over_chunks(&|start, inputs, targets| {
             let logits = model.forward_observed(inputs, &mut |_, _| ())?;
             let mut sum = Measured { kl: 0.0, loss: 0.0 };
-            for (i, (logits, &target)) in logits.chunks(self.vocab_size).zip(targets).enumerate() {
+            for (i, (logits, &target)) in logits.chunks(self.n_outputs).zip(targets).enumerate() {
                 self.add(&mut sum, start + i, logits, target);
             }
             Ok(sum)
@@ -103,8 +107,8 @@ impl<'t> Measure<'t> {
     /// Adds what was found after the token at `at`.
     fn add(&self, sum: &mut Measured, at: usize, logits: &[f32], target: u16) {
         let normaliser = log_sum(logits);
-        sum.loss += normaliser - f64::from(logits[usize::from(target)]);
-        let wanted = &self.wanted[at * self.vocab_size..];
+        sum.loss += if self.classifies { 0.0 } else { normaliser - f64::from(logits[usize::from(target)]) };
+        let wanted = &self.wanted[at * self.n_outputs..];
         let distances = wanted.iter().zip(logits).map(|(&p, &l)| f64::from(p) * (normaliser - f64::from(l)));
         sum.kl += self.certainty[at] + distances.sum::<f64>();
     }

@@ -43,6 +43,7 @@ use sensitivity::{Cost, is_rounded};
 use source::Source;
 use std::borrow::Cow;
 use std::cell::LazyCell;
+use thumbformer::NormKind;
 use thumbformer::format::{InputWidth, TensorKind, TensorSpec};
 
 /// The widths of the vectors that matrices read.
@@ -147,6 +148,11 @@ pub fn export(
         !mixed || options.flash_budget.is_some(),
         "mixed bits: found no flash budget to choose by, wanted one"
     );
+    let classifies = config.n_classes > 0;
+    ensure!(
+        !classifies || !calibration.is_empty(),
+        "calibration: found none for a classifier, which writes no text of its own; wanted texts that it will meet"
+    );
     // As much again as is read for rounding is held out, to check the result on.
     let wanted = calibrate::wanted(&config);
     let calibration = match &calibration[..calibration.len().min(2 * wanted)] {
@@ -162,7 +168,9 @@ pub fn export(
     let model = &*grouped;
     // What keys gain, four bits of queries' weights lose many times over.
     let equalize = options.equalize && options.weights != Weights::Int4 && trained.is_none();
-    let source = Source::new(model, equalize.then(|| calibrate::excerpt(&calibration)), options.fold_gains)?;
+    // A BatchNorm is to vanish; but a model that was trained to be rounded was so with its gains apart.
+    let fold = options.fold_gains || config.norm == NormKind::Batch && trained.is_none();
+    let source = Source::new(model, equalize.then(|| calibrate::excerpt(&calibration)), fold)?;
     let peaks = source.peaks(&calibration)?;
     let draft = Draft {
         config,
@@ -274,17 +282,20 @@ pub fn export(
         // Rows are the fastest layout here, and every layout gives the same integers.
         let rows = draft.file(&parts, &input, Target::Any)?;
         let found = match calibration.get(wanted..).filter(|held_out| held_out.len() > chunk) {
-            Some(held_out) => {
+            Some(held_out) if !classifies => {
                 let measure = Measure::new(model, held_out, chunk)?;
                 let increase = measure.file(&rows)?.loss - measure.loss;
                 limit::Increase { nats: increase, text: format!("{} held-out tokens", measure.tokens()) }
             }
-            // On text that f32 would write, the divergence is what the loss can be expected to grow by.
-            None => {
+            // On text that f32 would write, and on classes, the divergence is what the loss can be expected to grow by.
+            _ => {
                 let (nats, tokens) = (measure()?.file(&rows)?.kl, measure()?.tokens());
                 limit::Increase {
                     nats,
-                    text: format!("{tokens} tokens of the model's own, as the divergence"),
+                    text: match classifies {
+                        true => format!("{tokens} tokens of calibration text, as the divergence"),
+                        false => format!("{tokens} tokens of the model's own, as the divergence"),
+                    },
                 }
             }
         };

@@ -99,6 +99,7 @@ fn header(bytes: &[u8]) -> Result<ModelConfig> {
             positions: Positions::Rope,
             tied: fields[5] > 0,
             biases: false,
+            n_classes: 0,
         },
         norm_eps: 1e-5,
         rope_theta: 10_000.0,

@@ -38,6 +38,7 @@ impl Default for ModelConfig {
                 positions: Positions::Rope,
                 tied: true,
                 biases: false,
+                n_classes: 0,
             },
             norm_eps: 1e-5,
             rope_theta: 10_000.0,
@@ -75,6 +76,12 @@ impl ModelConfig {
         if !c.n_heads.is_multiple_of(c.n_kv_heads) {
             bail!("n_heads: found {}, wanted a multiple of n_kv_heads ({})", c.n_heads, c.n_kv_heads);
         }
+        if c.n_classes > MAX_VOCAB_SIZE {
+            bail!("n_classes: found {}, wanted at most {MAX_VOCAB_SIZE}", c.n_classes);
+        }
+        if c.n_classes > 0 && c.tied {
+            bail!("tied: found true with n_classes = {}, wanted false: classes are no tokens", c.n_classes);
+        }
         if c.positions == Positions::Rope && !c.head_dim().is_multiple_of(2) {
             bail!("dim / n_heads: found {}, wanted an even number, since rope turns pairs", c.head_dim());
         }
@@ -109,6 +116,9 @@ struct Fields {
     tied: bool,
     #[serde(default)]
     biases: bool,
+    /// Of a classifier.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    n_classes: usize,
     #[serde(default = "norm_eps")]
     norm_eps: f32,
     #[serde(default = "rope_theta")]
@@ -120,6 +130,7 @@ struct Fields {
 pub(crate) enum NormName {
     Rms,
     Layer,
+    Batch,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -155,6 +166,10 @@ fn yes() -> bool {
     true
 }
 
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
 fn norm_eps() -> f32 {
     1e-5
 }
@@ -180,6 +195,7 @@ impl From<Fields> for ModelConfig {
                 positions: f.positions,
                 tied: f.tied,
                 biases: f.biases,
+                n_classes: f.n_classes,
             },
             norm_eps: f.norm_eps,
             rope_theta: f.rope_theta,
@@ -204,6 +220,7 @@ impl From<ModelConfig> for Fields {
             positions: c.positions,
             tied: c.tied,
             biases: c.biases,
+            n_classes: c.n_classes,
             norm_eps: m.norm_eps,
             rope_theta: m.rope_theta,
         }
@@ -238,12 +255,13 @@ mod tests {
     #[test]
     fn impossible_shapes_are_named() {
         type Spoil = fn(&mut ModelConfig);
-        let cases: [(Spoil, &str); 6] = [
+        let cases: [(Spoil, &str); 7] = [
             (|m| m.config.dim = 9, "dim: found 9, wanted a multiple of n_heads (2)"),
             (|m| m.config.n_kv_heads = 3, "wanted a multiple of n_kv_heads (3)"),
             (|m| m.config.n_heads = 8, "dim / n_heads: found 1, wanted an even number"),
             (|m| m.config.n_layers = 0, "n_layers: found 0, wanted 1 to"),
             (|m| m.config.vocab_size = 65_536, "vocab_size: found 65536, wanted 1 to 65535"),
+            (|m| m.config.n_classes = 2, "tied: found true with n_classes = 2, wanted false"),
             (|m| m.norm_eps = f32::NAN, "norm_eps: found NaN, wanted a positive number"),
         ];
         for (spoil, message) in cases {

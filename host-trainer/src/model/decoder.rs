@@ -1,6 +1,6 @@
 //! The decoder, from top to bottom: the one definition that trains, evaluates and shows itself to the exporter.
 
-use super::{ModelConfig, Quantization};
+use super::{HEAD, ModelConfig, Quantization};
 use crate::nn::attention::{Heads, Mask};
 use crate::nn::embedding::Table;
 use crate::nn::graph::{Recorder, Training, Value};
@@ -19,7 +19,7 @@ struct Decoder<'a, R: Real> {
 }
 
 /// Records the decoder of a valid config for sequences of up to `seq_len` tokens; returns the logits
-/// `[rows, vocab_size]`. Dropout takes this fraction of the embedding and of both branches of every block.
+/// `[rows, n_outputs]`. Dropout takes this fraction of the embedding and of both branches of every block.
 pub fn decoder<R: Real>(net: &mut Recorder<Training, R>, config: &ModelConfig, dropout: f32) -> Value {
     quantized_decoder(net, config, dropout, Quantization::NONE)
 }
@@ -50,7 +50,7 @@ impl<R: Real> Decoder<'_, R> {
         }
         let x = self.norm("norm", x);
         let x = self.vector(x);
-        let head = if c.tied { embeddings } else { self.net.table("output.weight", c.vocab_size, c.dim) };
+        let head = if c.tied { embeddings } else { self.net.table(HEAD, c.n_outputs(), c.dim) };
         let logits = self.net.project(&head, x);
         self.net.show("output", logits);
         logits
@@ -134,6 +134,7 @@ impl<R: Real> Decoder<'_, R> {
         match self.config.config.norm {
             NormKind::Rms => self.net.rms_norm(name, eps, x),
             NormKind::Layer => self.net.layer_norm(name, eps, x),
+            NormKind::Batch => self.net.batch_norm(name, eps, x),
         }
     }
 }

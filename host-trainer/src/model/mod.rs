@@ -18,6 +18,10 @@ pub use quantized::{Quantization, WeightBits, Width};
 use crate::nn::graph::{Frozen, Given, Memory, Network, Recorder, Training};
 use anyhow::{Result, ensure};
 use std::borrow::Cow;
+use thumbformer::Config;
+
+/// The name of the tensor of a head that is not tied.
+pub const HEAD: &str = "output.weight";
 
 /// A decoder and its parameters.
 #[derive(Debug, Clone)]
@@ -47,6 +51,19 @@ impl Model {
             wanted.len()
         );
         Ok(Self { config, params, quantization: None })
+    }
+
+    /// A classifier: the same blocks, and a head of its own that is drawn at random.
+    pub fn with_classes(&self, n_classes: usize, seed: u64) -> Result<Self> {
+        let shape = Config { n_classes, tied: false, ..self.config.config };
+        let mut model = Self::init(ModelConfig { config: shape, ..self.config }, seed)?;
+        let names: Vec<String> = model.params.tensors().iter().map(|tensor| tensor.name.clone()).collect();
+        for name in names.iter().filter(|name| *name != HEAD) {
+            if let (Some(new), Some(known)) = (model.params.get_mut(name), self.params.get(name)) {
+                new.copy_from_slice(known);
+            }
+        }
+        Ok(model.with_quantization(self.quantization.clone()))
     }
 
     /// The same parameters, to be rounded where this says, in every forward pass and at export.
@@ -102,7 +119,7 @@ impl Model {
         check_vocabulary(tokens, shape.vocab_size)
     }
 
-    /// The logits `[t, vocab_size]` after each token of a sequence that starts at position zero.
+    /// The logits `[t, n_outputs]` after each token of a sequence that starts at position zero.
     pub fn forward(&self, tokens: &[u16]) -> Result<Vec<f32>> {
         self.check(tokens)?;
         let (network, mut memory) = self.in_use(tokens.len());
@@ -120,7 +137,7 @@ impl Model {
     ///   `attention.residual` (the stream after attention), `ffn_norm`, `feed_forward.w1`,
     ///   `feed_forward.w3` (gated only), `feed_forward.hidden` (what `w2` reads),
     ///   `feed_forward.w2`, `feed_forward.residual`;
-    /// - `norm` `[t, dim]` and `output` `[t, vocab_size]`.
+    /// - `norm` `[t, dim]` and `output` `[t, n_outputs]`.
     pub fn forward_observed(
         &self,
         tokens: &[u16],
@@ -190,6 +207,14 @@ impl Evaluator<'_> {
     pub fn loss(&mut self, tokens: &[u16], targets: &[u16]) -> f64 {
         let given = Given { tokens, targets, ..Given::default() };
         self.network.infer(&self.model.params.values, &given, &mut self.memory)
+    }
+
+    /// After [`loss`](Self::loss), at how many of these targets the likeliest output was the target.
+    pub fn right(&self, targets: &[u16]) -> usize {
+        let outputs = self.model.config.config.n_outputs();
+        let rows = self.network.output(&self.memory).chunks_exact(outputs).zip(targets);
+        let first_largest = |row: &[f32]| (0..outputs).rev().max_by(|&a, &b| row[a].total_cmp(&row[b]));
+        rows.filter(|(row, target)| first_largest(row) == Some(usize::from(**target))).count()
     }
 }
 

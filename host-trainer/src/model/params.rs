@@ -36,8 +36,8 @@ impl Params {
 
     /// GPT-2's initialisation, carried to any width: matrices are normal with a deviation of 0.02
     /// at 768 columns and in inverse proportion to the root of the columns, those that write to
-    /// the residual stream (`wo`, `w2`) divided by the root of their number; gains are one, biases
-    /// zero. A flat 0.02, as in llama2.c, starts a narrow model too weak: stories260K's shape
+    /// the residual stream (`wo`, `w2`) divided by the root of their number; gains and
+    /// variances are one, biases and means zero. A flat 0.02, as in llama2.c, starts a narrow model too weak: stories260K's shape
     /// reaches 1.31 nats per byte instead of 1.49 after 1.2 million bytes of TinyStories.
     pub fn init(config: &ModelConfig, seed: u64) -> Self {
         let mut params = Self::zeros(config);
@@ -50,7 +50,7 @@ impl Params {
                 let deviation = deviation / if residual { branches.sqrt() } else { 1.0 };
                 let mut random = Random::keyed(&[seed, INIT_STREAM, index as u64]);
                 values.fill_with(|| random.normal() * deviation);
-            } else if tensor.name.ends_with(".weight") {
+            } else if tensor.name.ends_with(".weight") || tensor.name.ends_with(".running_var") {
                 values.fill(1.0);
             }
         }

@@ -19,6 +19,7 @@ const LLAMA: ModelConfig = ModelConfig {
         positions: Positions::Rope,
         tied: true,
         biases: false,
+        n_classes: 0,
     },
     norm_eps: 1e-5,
     rope_theta: 10_000.0,

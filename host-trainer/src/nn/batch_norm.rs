@@ -37,7 +37,6 @@ impl<R: Real> Recorder<Training, R> {
         let bias = self.tensor(&format!("{name}.bias"), &shape);
         let mut statistic = |what| self.declare(&format!("{name}.{what}"), &shape, TensorRole::Statistic);
         let (running_mean, running_var) = (statistic("running_mean"), statistic("running_var"));
-        assert!(x.rows() > 1, "{name}: found one row, wanted two or more to take statistics of");
         let norm = BatchNorm { rows: x.rows(), eps, weight, bias, running_mean, running_var };
         let y = self.record(norm, &[x], x.rows(), x.width());
         self.show(name, y);
@@ -49,7 +48,7 @@ impl<R: Real> Recorder<Training, R> {
 pub const MOMENTUM: f64 = 0.1;
 
 /// Moves the running statistics, by a fraction `momentum` of the way, towards the mean of those of `calls` batches.
-/// Backward passes have added these to `grad`, where statistics have no gradient; they are taken out of it, so that
+/// Those of a norm that does not move, by its name, stay. Backward passes have added these to `grad`, where statistics have no gradient; they are taken out of it, so that
 /// neither its norm nor an optimizer meets them.
 pub fn follow<R: Real>(
     network: &Network<Training, R>,
@@ -57,11 +56,15 @@ pub fn follow<R: Real>(
     grad: &mut [R],
     calls: usize,
     momentum: f64,
+    moves: impl Fn(&str) -> bool,
 ) {
     let (calls, momentum) = (R::of(calls as f64), R::of(momentum));
     for tensor in network.tensors().iter().filter(|tensor| tensor.role == TensorRole::Statistic) {
+        let moves = moves(&tensor.name);
         for (running, sum) in zip(&mut params[tensor.range.clone()], &mut grad[tensor.range.clone()]) {
-            *running += (*sum / calls - *running) * momentum;
+            if moves {
+                *running += (*sum / calls - *running) * momentum;
+            }
             *sum = R::ZERO;
         }
     }
@@ -85,6 +88,7 @@ impl<R: Real> Operation<R> for BatchNorm {
     }
 
     fn forward(&self, pass: Forward<'_, R>) {
+        assert!(self.rows > 1, "found one row, wanted two or more to take statistics of");
         let width = self.weight.len();
         let (weight, bias) = (&pass.params[self.weight.clone()], &pass.params[self.bias.clone()]);
         let scale = R::ONE / R::of(self.rows as f64);
@@ -218,7 +222,7 @@ mod tests {
                 network.forward(&params, &given, &mut memory);
                 network.backward(&params, &given, &mut memory, &mut grad);
             }
-            follow(&network, &mut params, &mut grad, 2, MOMENTUM);
+            follow(&network, &mut params, &mut grad, 2, MOMENTUM, |_| true);
             assert!(grad[2 * width..].iter().all(|&left| left == 0.0));
         }
         let trained = network.output(&memory).to_vec();

@@ -88,7 +88,7 @@ impl Case<'_> {
         for tensor in network.tensors().iter().filter(|tensor| tensor.role == TensorRole::Weight) {
             self.equal(&format!("grad/{}", last(&tensor.name)), &grad[tensor.range.clone()]);
         }
-        follow(&network, &mut params, &mut grad, 1, MOMENTUM);
+        follow(&network, &mut params, &mut grad, 1, MOMENTUM, |_| true);
         for tensor in network.tensors().iter().filter(|tensor| tensor.role == TensorRole::Statistic) {
             self.equal(&format!("after/{}", last(&tensor.name)), &params[tensor.range.clone()]);
         }

@@ -21,7 +21,7 @@ pub fn section(metrics: &Metrics) -> String {
         from_zero: true,
         series: vec![series("", Mark::Line, metrics.curve(value))],
     };
-    let charts = [
+    let mut charts = vec![
         figure(
             &losses.svg(),
             "Loss of the batches (means of neighbours where they are many) and on held-out text.",
@@ -33,5 +33,11 @@ pub fn section(metrics: &Metrics) -> String {
         ),
         figure(&one("norm", |step| step.grad_norm).svg(), "Norm of the gradient before clipping."),
     ];
+    let accuracy = metrics.accuracy();
+    if !accuracy.is_empty() {
+        let series = vec![series("", Mark::Dots, accuracy)];
+        let lines = Lines { x: "step", y: "percent", from_zero: true, series };
+        charts.insert(1, figure(&lines.svg(), "Accuracy on held-out texts."));
+    }
     format!("<div class=\"curves\">\n{}</div>\n", charts.concat())
 }

@@ -50,13 +50,15 @@ fn outline(model: &Model, tokenizer: &[u8], info: &Info, target: Target) -> Resu
         TensorPlan { dtype, layout: target.layout(&config, kind), input: InputWidth::A16, exponent: 0, bias }
     };
     let plans: Vec<TensorPlan> = config.tensors().map(|spec| plan(spec.kind)).collect();
+    let labels: String = info.labels.iter().map(|label| format!("label = {label}\n")).collect();
     let metadata =
-        format!("name = {}\nlicence = {}\nsource = {}\n", info.name, info.licence, info.provenance).len();
-    let mut file = vec![0; Emitter::file_len(&config, &plans, tokenizer.len(), metadata)];
+        format!("name = {}\nlicence = {}\nsource = {}\n{labels}", info.name, info.licence, info.provenance);
+    let mut file = vec![0; Emitter::file_len(&config, &plans, tokenizer.len(), metadata.len())];
     let epsilon = mantissa_and_exponent(model.config().norm_eps);
-    let mut emitter = Emitter::new(&mut file, config, 16, epsilon, &plans, tokenizer.len(), metadata)
+    let mut emitter = Emitter::new(&mut file, config, 16, epsilon, &plans, tokenizer.len(), metadata.len())
         .context("the model does not fit the format")?;
     emitter.tokenizer().copy_from_slice(tokenizer);
+    emitter.metadata().copy_from_slice(metadata.as_bytes());
     emitter.finish();
     Ok(ModelFile::new(&file))
 }

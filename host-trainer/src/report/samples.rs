@@ -9,7 +9,9 @@ const SHOWN: usize = 12;
 
 pub fn section(samples: &[Sample]) -> String {
     if samples.is_empty() {
-        return note("There are none: each evaluation of a run with a tokenizer brings one.");
+        return note(
+            "There are none: each evaluation of a run with a tokenizer brings one, but a classifier writes nothing.",
+        );
     }
     let shown = samples.len().min(SHOWN);
     let mut html = note(&format!(

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
+use thumbformer::NormKind;
 
 /// How often we look whether someone pressed Ctrl-C.
 const POLL: Duration = Duration::from_millis(50);
@@ -26,6 +27,11 @@ pub fn check(config: &TrainConfig) -> Result<()> {
         "optimizer: found {}, wanted adamw for the torch engine",
         optimizer.name()
     );
+    let (smoothing, n_classes) = (t.label_smoothing, config.model.config.n_classes);
+    ensure!(smoothing == 0.0, "label_smoothing: found {smoothing}, wanted 0 for the torch engine");
+    ensure!(n_classes == 0, "n_classes: found {n_classes}, wanted 0 for the torch engine");
+    let batch = config.model.config.norm == NormKind::Batch;
+    ensure!(!batch, "norm: found batch, wanted rms or layer for the torch engine");
     ensure!(t.ema == 0.0, "ema: found {}, wanted 0 for the torch engine", t.ema);
     ensure!(
         config.finetune.is_default(),
@@ -107,6 +113,7 @@ impl From<Report> for Outcome {
             steps: r.steps,
             train_loss: r.train_loss,
             valid_loss: r.valid_loss,
+            valid_accuracy: None,
             average_loss: None,
             best_loss: r.best_loss.unwrap_or(f64::INFINITY),
             seconds: r.seconds,

@@ -4,10 +4,12 @@ use super::distill::DistillationConfig;
 use crate::corpus::{Documents, Split};
 use crate::model::{ModelConfig, Quantization};
 use crate::optimizer::{Finetune, Method};
+use crate::prepare::Vocabulary;
 use crate::schedule::Decay;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use thumbformer::NormKind;
 
 /// The configuration of a run, in TOML a `[model]`, a `[training]`, a `[finetune]` and a `[data]` section. Each has a
 /// default.
@@ -53,19 +55,29 @@ pub struct DataConfig {
     /// A file of prompts and answers, in the place of a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pairs: Option<PathBuf>,
+    /// A file of texts with labels, in the place of a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labelled: Option<PathBuf>,
     /// Tokens of a row; runs on pairs note it. Sequences of a text are `seq_len` long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub row_len: Option<usize>,
+    /// What becomes a token.
+    pub tokenizer: Vocabulary,
     /// Where a file is cut into documents.
     pub split_documents: Documents,
     /// Whether documents that say the same as one before them are left out.
     pub deduplicate: bool,
+    /// Whether the documents of each part are put in a random order. Sequences of a text reach across documents: where
+    /// these are sorted, one tells of the next.
+    pub shuffle: bool,
     /// Part of the text that is held out for validation.
     pub held_out: f64,
-    /// How that part is chosen; without it, by document where there are several. Runs note what it was.
+    /// Part of the text that is kept for the end: the run writes its tokens, and reads them no more.
+    pub test: f64,
+    /// How these parts are chosen; without it, by document where there are several. Runs note what it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
-    /// With the hash of a document, decides whether it is held out. Apart from the seed of training, so that runs of
+    /// With the hash of a document, decides whether it is held out; and the order of documents that are shuffled. Apart from the seed of training, so that runs of
     /// several seeds are examined by the same text.
     pub split_seed: u64,
     /// The licence of the weights; without one, that of the text, if it is known.
@@ -81,10 +93,14 @@ impl Default for DataConfig {
         Self {
             corpus: Vec::new(),
             pairs: None,
+            labelled: None,
             row_len: None,
+            tokenizer: Vocabulary::default(),
             split_documents: Documents::default(),
             deduplicate: false,
+            shuffle: false,
             held_out: 0.05,
+            test: 0.0,
             split: None,
             split_seed: 42,
             licence: None,
@@ -99,7 +115,9 @@ impl DataConfig {
         let settings = |data: &Self| -> Result<toml::Table> {
             let mut table = toml::Table::try_from(data)?;
             // Texts are compared by their checksum, wherever they are now.
-            ["corpus", "pairs", "licence", "crc32"].iter().for_each(|key| drop(table.remove(*key)));
+            ["corpus", "pairs", "labelled", "licence", "crc32"]
+                .iter()
+                .for_each(|key| drop(table.remove(*key)));
             Ok(table)
         };
         let wanted = settings(run)?;
@@ -109,6 +127,10 @@ impl DataConfig {
         }
         Ok(())
     }
+}
+
+fn is_zero(part: &f32) -> bool {
+    *part == 0.0
 }
 
 /// A list that may be written as its only value.
@@ -177,6 +199,9 @@ pub struct TrainingConfig {
     pub clip: f32,
     /// Fraction of values that dropout takes.
     pub dropout: f32,
+    /// What of a target's probability is spread over all outputs evenly.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub label_smoothing: f32,
     /// What an exponential moving average of the parameters keeps at each step, such as 0.999; 0: there is none.
     pub ema: f32,
     /// Seed of everything random.
@@ -213,6 +238,7 @@ impl Default for TrainingConfig {
             weight_decay: 0.1,
             clip: 1.0,
             dropout: 0.0,
+            label_smoothing: 0.0,
             ema: 0.0,
             seed: 42,
             threads: 0,
@@ -272,6 +298,11 @@ impl TrainConfig {
         }
         let (found, wanted) = (self.sequence(), self.model.config.seq_len);
         ensure!(found <= wanted, "row_len: found {found}, wanted at most {wanted} (seq_len)");
+        let batch_norm = self.model.config.norm == NormKind::Batch;
+        ensure!(
+            !batch_norm || found > 1,
+            "norm: found batch with sequences of one token, wanted two or more"
+        );
         for (name, found) in [("learning_rate", t.learning_rate), ("clip", t.clip)] {
             let usable = found > 0.0 && found.is_finite();
             ensure!(usable, "{name}: found {found}, wanted a positive number");
@@ -287,6 +318,7 @@ impl TrainConfig {
         }
         for (name, found) in [
             ("dropout", t.dropout),
+            ("label_smoothing", t.label_smoothing),
             ("ema", t.ema),
             ("beta1", t.beta1),
             ("beta2", t.beta2),
@@ -302,8 +334,12 @@ impl TrainConfig {
         );
         self.finetune.validate(t.optimizer).context("finetune")?;
         ensure!(
-            self.data.corpus.is_empty() || self.data.pairs.is_none(),
-            "data: found corpus and pairs, wanted one of them"
+            [!self.data.corpus.is_empty(), self.data.pairs.is_some(), self.data.labelled.is_some()]
+                .into_iter()
+                .filter(|given| *given)
+                .count()
+                < 2,
+            "data: found more than one of corpus, pairs and labelled, wanted one of them"
         );
         let usable = t.checkpoint_seconds >= 0.0;
         ensure!(usable, "checkpoint_seconds: found {}, wanted 0 or more", t.checkpoint_seconds);
@@ -311,11 +347,25 @@ impl TrainConfig {
             quantization.validate(&self.model.config)?;
         }
         if let Some(distillation) = &self.distillation {
+            let n_classes = self.model.config.n_classes;
+            ensure!(
+                n_classes == 0,
+                "distillation: found a classifier of {n_classes} classes, wanted a model of tokens"
+            );
             distillation.validate()?;
         }
         let held_out = self.data.held_out;
         let usable = held_out > 0.0 && held_out < 1.0;
         ensure!(usable, "held_out: found {held_out}, wanted more than 0 and less than 1");
+        let (test, rest) = (self.data.test, 1.0 - held_out);
+        ensure!(
+            (0.0..rest).contains(&test),
+            "test: found {test}, wanted 0 to less than the {rest} that held_out leaves"
+        );
+        ensure!(
+            test == 0.0 || self.data.pairs.is_none(),
+            "data: found pairs and test = {test}, wanted no test"
+        );
         Ok(())
     }
 
@@ -379,7 +429,10 @@ mod tests {
                 "cooldown: found 0.99, wanted at most the 0.95",
             ),
             ("steps = 1\n[data]\nrow_len = 9", "row_len: found 9, wanted at most 4 (seq_len)"),
-            ("steps = 1\n[data]\ncorpus = \"a\"\npairs = \"b\"", "data: found corpus and pairs"),
+            (
+                "steps = 1\n[data]\ncorpus = \"a\"\npairs = \"b\"",
+                "data: found more than one of corpus, pairs",
+            ),
             ("steps = 1\n[finetune]\nlayer_decay = 0.0", "layer_decay: found 0, wanted more than 0"),
         ];
         for (training, message) in cases {

@@ -57,7 +57,7 @@ pub fn network(config: &TrainConfig) -> Network<Training, f32> {
     let logits = quantized_decoder(&mut net, &config.model, config.training.dropout, quantization);
     let loss = match &config.distillation {
         Some(d) => net.distillation(d.temperature, d.share, logits),
-        None => net.cross_entropy(0.0, logits),
+        None => net.cross_entropy(f64::from(config.training.label_smoothing), logits),
     };
     net.finish(loss)
 }

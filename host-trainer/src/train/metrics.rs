@@ -44,6 +44,8 @@ pub struct Evaluation {
     pub step: u64,
     /// Loss in nats per token.
     pub loss: f64,
+    /// Share of a classifier's classes that were right.
+    pub accuracy: Option<f64>,
 }
 
 /// A text.
@@ -91,7 +93,8 @@ impl Metrics {
                 seconds: number("seconds"),
             }),
             Some(step) if line.get("valid_loss").is_some() => {
-                self.evaluations.push(Evaluation { step, loss: number("valid_loss") });
+                let (loss, accuracy) = (number("valid_loss"), line["valid_accuracy"].as_f64());
+                self.evaluations.push(Evaluation { step, loss, accuracy });
             }
             Some(step) if line["sample"].is_string() => {
                 self.samples.push(Sample { step, prompt: text("prompt"), text: text("sample") });
@@ -108,6 +111,12 @@ impl Metrics {
     /// The validation losses over the steps.
     pub fn validation(&self) -> Vec<(f64, f64)> {
         self.evaluations.iter().map(|evaluation| (evaluation.step as f64, evaluation.loss)).collect()
+    }
+
+    /// The accuracies of a classifier in percent over the steps.
+    pub fn accuracy(&self) -> Vec<(f64, f64)> {
+        let point = |evaluation: &Evaluation| Some((evaluation.step as f64, 100.0 * evaluation.accuracy?));
+        self.evaluations.iter().filter_map(point).collect()
     }
 }
 

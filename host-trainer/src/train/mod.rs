@@ -30,6 +30,7 @@ use crate::report::{self, Report};
 use anyhow::{Context, Result, ensure};
 use folder::RunFolder;
 use progress::{Moment, Progress};
+use samples::Examined;
 use sampling::Sampling;
 use serde_json::{Value, json};
 use std::num::NonZero;
@@ -50,7 +51,9 @@ pub struct Outcome {
     pub train_loss: f64,
     /// Loss on all that is held out in nats per token, if there is any.
     pub valid_loss: Option<f64>,
-    /// The same of the average of the weights, if there is one.
+    /// Share of all held-out texts whose class a classifier finds.
+    pub valid_accuracy: Option<f64>,
+    /// The loss on what is held out of the average of the weights, if there is one.
     pub average_loss: Option<f64>,
     /// Lowest validation loss of all evaluations, each on the first `eval_tokens`: that of `best.safetensors`. With an
     /// average of the weights, it is the average's.
@@ -112,7 +115,8 @@ pub fn train_on(
     let (trainer, folder, judged) = open(run_dir, &mut config, data, tokenizer.as_deref(), begin)?;
     let metrics = Metrics::read(run_dir)?;
     let (view, seed, held_out) = (&config.view, config.training.seed, data.valid.tokens());
-    let sampling = Sampling::new(tokenizer.as_deref(), view.prompt.as_deref(), held_out, seed);
+    let classifies = config.model.config.n_classes > 0;
+    let sampling = Sampling::new(tokenizer.as_deref(), classifies, view.prompt.as_deref(), held_out, seed);
     let sampling = sampling.unwrap_or_else(|error| {
         eprintln!("{error:#}");
         None
@@ -282,6 +286,7 @@ impl Run<'_> {
             steps: self.trainer.step(),
             train_loss: loss.value,
             valid_loss: told.map(|told| told.loss),
+            valid_accuracy: told.and_then(|told| told.accuracy),
             average_loss: told.and_then(|told| told.average),
             best_loss: self.judged.best_loss,
             seconds: self.trainer.seconds(),
@@ -319,18 +324,21 @@ impl Run<'_> {
         }
         let (len, threads) = (self.config.sequence(), self.config.training.threads);
         let measure = |model: &Model| self.data.valid.loss(model, limit, len, threads);
-        let (loss, count) = measure(self.trainer.model())?;
+        let Examined { loss, count, right } = measure(self.trainer.model())?;
         let average = self.trainer.average().map(measure).transpose()?;
-        Ok(Some(Evaluation { loss, count, average: average.map(|(loss, _)| loss) }))
+        let accuracy = right.map(|right| right as f64 / count.max(1) as f64);
+        Ok(Some(Evaluation { loss, count, accuracy, average: average.map(|average| average.loss) }))
     }
 
     /// Tells an evaluation, and what the model writes then.
     fn tell(&mut self, told: &Option<Evaluation>, stopped_early: bool) -> Result<()> {
-        let Some(Evaluation { loss, count, average }) = *told else { return Ok(()) };
+        let Some(Evaluation { loss, count, accuracy, average }) = *told else { return Ok(()) };
         let step = self.trainer.step();
         let of_average = average.map_or(String::new(), |loss| format!(", of the average {loss:.4}"));
+        let unit = if accuracy.is_some() { "text" } else { "token" };
+        let right = accuracy.map_or(String::new(), |right| format!(", accuracy {:.2} %", 100.0 * right));
         self.progress.note(format!(
-            "step {step}  validation loss {loss:.4} nats per token{of_average} ({count} tokens)"
+            "step {step}  validation loss {loss:.4} nats per {unit}{of_average}{right} ({count} {unit}s)"
         ));
         let mut line = json!({
             "step": step,
@@ -338,6 +346,9 @@ impl Run<'_> {
             "valid_tokens": count,
             "seconds": self.trainer.seconds(),
         });
+        if let Some(accuracy) = accuracy {
+            line["valid_accuracy"] = accuracy.into();
+        }
         if let Some(average) = average {
             line["average_loss"] = average.into();
         }
@@ -401,6 +412,8 @@ impl Run<'_> {
 struct Evaluation {
     loss: f64,
     count: usize,
+    /// Share of a classifier's classes that were right.
+    accuracy: Option<f64>,
     /// Loss of the average of the weights.
     average: Option<f64>,
 }

@@ -6,6 +6,17 @@ use crate::nn::cross_entropy::IGNORED;
 use anyhow::{Context, Result, ensure};
 use std::thread;
 
+/// What a model made of samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Examined {
+    /// Mean loss in nats per target that counts.
+    pub loss: f64,
+    /// Targets that count.
+    pub count: usize,
+    /// At how many of them the likeliest output was the target, where these are classes.
+    pub right: Option<usize>,
+}
+
 /// Sequences of one length.
 #[derive(Debug, Clone, Copy)]
 pub enum Samples<'a> {
@@ -93,25 +104,21 @@ impl<'a> Samples<'a> {
                 check_vocabulary(tokens, shape.vocab_size)?;
                 let wanted: Vec<u16> = targets.iter().copied().filter(|&t| t != IGNORED).collect();
                 ensure!(!wanted.is_empty(), "targets: found none that counts, wanted one");
-                check_vocabulary(&wanted, shape.vocab_size).context("targets")
+                let outputs = if shape.n_classes > 0 { "n_classes" } else { "vocab_size" };
+                check_vocabulary(&wanted, shape.n_outputs()).with_context(|| format!("targets ({outputs})"))
             }
         }
     }
 
-    /// Mean loss in nats per target that counts, and their number, over as many whole sequences of `len` tokens as fit
+    /// What a model makes of as many whole sequences of `len` tokens as fit
     /// `limit` tokens but at least one. The result does not depend on the number of threads.
-    pub(super) fn loss(
-        self,
-        model: &Model,
-        limit: usize,
-        len: usize,
-        threads: usize,
-    ) -> Result<(f64, usize)> {
+    pub(super) fn loss(self, model: &Model, limit: usize, len: usize, threads: usize) -> Result<Examined> {
         let limit = limit.max(len);
         match self {
             Self::Text(tokens) => {
                 let end = tokens.len().min(limit.saturating_add(1));
-                loss_on_threads(model, &tokens[..end], len, threads)
+                let (loss, count) = loss_on_threads(model, &tokens[..end], len, threads)?;
+                Ok(Examined { loss, count, right: None })
             }
             Self::Rows { .. } => Ok(self.loss_of_rows(model, limit / len, len, threads)),
         }
@@ -122,20 +129,25 @@ impl<'a> Samples<'a> {
         self.tokens().len() > limit.saturating_add(1)
     }
 
-    fn loss_of_rows(self, model: &Model, limit: usize, len: usize, threads: usize) -> (f64, usize) {
+    fn loss_of_rows(self, model: &Model, limit: usize, len: usize, threads: usize) -> Examined {
         let rows: Vec<_> = (0..self.count(len).min(limit)).map(|i| self.get(i, len)).collect();
         let share = rows.len().div_ceil(threads.max(1)).max(1);
-        let losses: Vec<f64> = thread::scope(|scope| {
-            let work = |part: &[(&[u16], &[u16])]| -> Vec<f64> {
+        let found: Vec<(f64, usize)> = thread::scope(|scope| {
+            let work = |part: &[(&[u16], &[u16])]| -> Vec<(f64, usize)> {
                 let mut evaluator = model.evaluator(len);
-                part.iter().map(|(tokens, targets)| evaluator.loss(tokens, targets)).collect()
+                let row = |(tokens, targets): &(&[u16], &[u16])| {
+                    (evaluator.loss(tokens, targets), evaluator.right(targets))
+                };
+                part.iter().map(row).collect()
             };
             let handles: Vec<_> = rows.chunks(share).map(|part| scope.spawn(move || work(part))).collect();
             handles.into_iter().flat_map(|handle| handle.join().expect("a worker does not panic")).collect()
         });
         let count = rows.iter().map(|(_, targets)| counted(targets)).sum::<usize>();
         // The first rows may have no target that counts.
-        (losses.iter().sum::<f64>() / count.max(1) as f64, count)
+        let loss = found.iter().map(|(loss, _)| loss).sum::<f64>() / count.max(1) as f64;
+        let classes = model.config().config.n_classes > 0;
+        Examined { loss, count, right: classes.then(|| found.iter().map(|(_, right)| right).sum()) }
     }
 }
 

@@ -25,14 +25,15 @@ pub struct Sampling {
 
 impl Sampling {
     /// Samples that continue `prompt`, or without one the start of the held-out text; nothing where the run has no
-    /// tokenizer.
+    /// tokenizer, or a classifier, which writes nothing.
     pub fn new(
         tokenizer: Option<&[u8]>,
+        classifies: bool,
         prompt: Option<&str>,
         held_out: &[u16],
         seed: u64,
     ) -> Result<Option<Self>> {
-        let Some(section) = tokenizer else { return Ok(None) };
+        let (Some(section), false) = (tokenizer, classifies) else { return Ok(None) };
         let tokenizer = Tokenizer::from_bytes(section).context("no samples of text: the tokenizer")?;
         let mut prompt: Vec<u16> = match prompt {
             Some(text) => TextEncoder::new(tokenizer).encode(text.as_bytes()).iter().map(|t| t.0).collect(),
@@ -102,7 +103,8 @@ mod tests {
         );
         let model = Model::init(config.unwrap(), 1).unwrap();
         let tokenizer = section(TokenizerKind::ByteBpe, &[]).unwrap();
-        let sampling = |prompt, seed| Sampling::new(Some(&tokenizer), prompt, &[3 + 104, 3 + 105], seed);
+        let sampling =
+            |prompt, seed| Sampling::new(Some(&tokenizer), false, prompt, &[3 + 104, 3 + 105], seed);
         let draw = |prompt, seed, step| sampling(prompt, seed).unwrap().unwrap().draw(&model, step).unwrap();
         assert_eq!(draw(None, 1, 5).prompt, "hi");
         assert_eq!(
@@ -112,7 +114,8 @@ mod tests {
         );
         assert_eq!(draw(None, 1, 5).text, draw(None, 1, 5).text);
         assert_ne!(draw(None, 1, 5).text, draw(None, 1, 6).text);
-        assert!(Sampling::new(None, None, &[], 1).unwrap().is_none());
-        assert!(Sampling::new(Some(b"odd"), None, &[], 1).is_err());
+        assert!(Sampling::new(None, false, None, &[], 1).unwrap().is_none());
+        assert!(Sampling::new(Some(&tokenizer), true, None, &[], 1).unwrap().is_none());
+        assert!(Sampling::new(Some(b"odd"), false, None, &[], 1).is_err());
     }
 }

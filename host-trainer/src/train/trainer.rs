@@ -6,6 +6,7 @@ use super::distill::{self, Teacher};
 use super::samples::{Samples, counted};
 use super::turns::{Sum, sum_in_turns};
 use crate::checkpoint::State;
+use crate::glob;
 use crate::lora::Adapters;
 use crate::model::Model;
 use crate::nn::batch_norm;
@@ -253,7 +254,9 @@ impl Trainer {
             self.step
         );
         let params = &mut self.model.params_mut().values;
-        batch_norm::follow(&self.network, params, &mut self.total.grad, batch, batch_norm::MOMENTUM);
+        let freeze = &self.config.finetune.freeze;
+        let moves = |name: &str| !freeze.iter().any(|pattern| glob::matches(pattern, name));
+        batch_norm::follow(&self.network, params, &mut self.total.grad, batch, batch_norm::MOMENTUM, moves);
         let seconds = self.seconds();
         let grad = match &mut self.adapters {
             Some(adapters) => {

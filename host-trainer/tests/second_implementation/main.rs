@@ -14,6 +14,7 @@ mod linear;
 mod mlp;
 mod norm;
 mod probability;
+mod python;
 mod random_models;
 mod sampler;
 mod tables;
@@ -117,6 +118,7 @@ fn narrow() -> Config {
         positions: Positions::Rope,
         tied: true,
         biases: false,
+        n_classes: 0,
     }
 }
 

@@ -28,15 +28,10 @@ pub fn norm(file: &File, tables: &Tables, gain: &Tensor, hidden: &[Int], width: 
         x.iter_mut().for_each(|x| *x -= mean);
     }
     within(pow2(14), peak(&x));
-    let squares = within(pow2(42), x.iter().map(|x| x * x).sum());
-    let epsilon = scaled(file.epsilon.0 * n, file.epsilon.1 - 2 * (s - file.frac));
-    let sum = within(pow2(63) - 1, squares + within(pow2(62), epsilon)).max(1);
-    let h = floor_div(bits(sum) - 15, 2);
-    let y = tables.rsqrt(if h >= 0 { sum / pow2(2 * h) } else { sum * pow2(-2 * h) });
-    let d = (32 - bits(n)) / 2;
-    let root = isqrt(n * pow2(2 * d));
-    assert!((pow2(15)..pow2(16)).contains(&root));
-    let (mantissa, mut exponent) = normalised(u32_range(y * root), -23 - h - d);
+    let (mantissa, mut exponent) = match file.batch_norm {
+        true => (pow2(14), s - file.frac - 14),
+        false => inverse_root(file, tables, &x, s),
+    };
     if !gain.folded {
         let gained = |(x, g)| round_shift(within(pow2(29), x * g), 15);
         x = x.iter().zip(&gain.rows[0]).map(gained).collect();
@@ -49,4 +44,18 @@ pub fn norm(file: &File, tables: &Tables, gain: &Tensor, hidden: &[Int], width: 
     }
     within(pow2(14 - l), peak(&x));
     Vector { q: x, mantissa, exponent }.narrow(width)
+}
+
+/// Steps 3 to 7.
+fn inverse_root(file: &File, tables: &Tables, x: &[Int], s: Int) -> (Int, Int) {
+    let n = x.len() as Int;
+    let squares = within(pow2(42), x.iter().map(|x| x * x).sum());
+    let epsilon = scaled(file.epsilon.0 * n, file.epsilon.1 - 2 * (s - file.frac));
+    let sum = within(pow2(63) - 1, squares + within(pow2(62), epsilon)).max(1);
+    let h = floor_div(bits(sum) - 15, 2);
+    let y = tables.rsqrt(if h >= 0 { sum / pow2(2 * h) } else { sum * pow2(-2 * h) });
+    let d = (32 - bits(n)) / 2;
+    let root = isqrt(n * pow2(2 * d));
+    assert!((pow2(15)..pow2(16)).contains(&root));
+    normalised(u32_range(y * root), -23 - h - d)
 }

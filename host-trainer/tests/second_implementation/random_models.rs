@@ -48,6 +48,7 @@ pub fn any_config(random: &mut Random) -> Config {
         Positions::Rope => 2 * random.of(1..=10) as usize,
         Positions::Learned => random.of(1..=19) as usize,
     };
+    let n_classes = random.pick(&[0, 0, 1, 2, 7]);
     Config {
         dim: n_heads * head_dim,
         hidden_dim: random.of(1..=100) as usize,
@@ -56,7 +57,7 @@ pub fn any_config(random: &mut Random) -> Config {
         n_kv_heads,
         vocab_size: random.of(259..=300) as usize,
         seq_len: random.of(8..=20) as usize,
-        norm: random.pick(&[NormKind::Rms, NormKind::Layer]),
+        norm: random.pick(&[NormKind::Rms, NormKind::Layer, NormKind::Batch]),
         activation: random.pick(&[
             Activation::Silu,
             Activation::Gelu,
@@ -66,13 +67,24 @@ pub fn any_config(random: &mut Random) -> Config {
         ]),
         gated: random.chance(),
         positions,
-        tied: random.chance(),
+        tied: random.chance() && n_classes == 0,
         biases: random.chance(),
+        n_classes,
     }
 }
 
-/// A file of this shape.
+/// A file of this shape, with bytes as tokens.
 pub fn file(random: &mut Random, style: Style, config: Config) -> Vec<u8> {
+    file_with(random, style, config, &[])
+}
+
+/// A file of this shape whose tokenizer has these pieces, each with its rank.
+pub fn file_with(
+    random: &mut Random,
+    style: Style,
+    config: Config,
+    pieces: &[tokenizer::Piece<'_>],
+) -> Vec<u8> {
     let sane = style == Style::Sane;
     let folded = random.chance();
     let mut plans = Vec::<TensorPlan>::new();
@@ -84,16 +96,20 @@ pub fn file(random: &mut Random, style: Style, config: Config) -> Vec<u8> {
         }
         plans.push(plan);
     }
-    let mut section = vec![0; tokenizer::section_len(0, 0)];
-    tokenizer::emit(tokenizer::TokenizerKind::ByteBpe, &[], &mut section).unwrap();
+    let pool = pieces.iter().map(|piece| piece.bytes.len()).sum();
+    let mut section = vec![0; tokenizer::section_len(pieces.len(), pool)];
+    tokenizer::emit(tokenizer::TokenizerKind::ByteBpe, pieces, &mut section).unwrap();
     let frac = random.of(if sane { 14..=20 } else { 4..=24 }) as u8;
     let epsilon = match sane {
         true => (10_995_116, -40),
         false => (random.of(0..=(1 << 24) - 1) as u32, random.of(-200..=0) as i32),
     };
-    let mut file = vec![0; Emitter::file_len(&config, &plans, section.len(), 0)];
-    let mut emitter = Emitter::new(&mut file, config, frac, epsilon, &plans, section.len(), 0).unwrap();
+    let metadata = "label = any\n".repeat(config.n_classes);
+    let mut file = vec![0; Emitter::file_len(&config, &plans, section.len(), metadata.len())];
+    let mut emitter =
+        Emitter::new(&mut file, config, frac, epsilon, &plans, section.len(), metadata.len()).unwrap();
     emitter.tokenizer().copy_from_slice(&section);
+    emitter.metadata().copy_from_slice(metadata.as_bytes());
     for (index, (spec, plan)) in config.tensors().zip(&plans).enumerate() {
         if matches!(plan.dtype, Dtype::I8 | Dtype::I4) {
             fill(emitter.data(index).unwrap(), || [weight(random, style) as u8]);

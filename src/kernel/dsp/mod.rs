@@ -25,7 +25,7 @@ mod together;
 
 pub use pair::{arrange_pair, product_pair};
 pub use passes::{activate_gated, add, magnitude, multiply, peak, rotate, round, scale, squares, store};
-pub use rescale::rescale;
+pub use rescale::{rescale, rescale_if};
 pub use scores::{scores, scores_pair};
 pub use softmax::{softmax, softmax_pair};
 pub use strided::{arrange, matvec_strided};

@@ -5,10 +5,8 @@
 //! [`scores`](mod@super::scores).
 
 use super::in_every_byte;
+use crate::kernel::attention::{FRACTION, widen};
 use core::arch::naked_asm;
-
-/// The table of powers has 2^10 entries to the octave.
-const FRACTION: u32 = 10;
 
 /// Softmax weights of one query: `scores` with `fraction` fraction bits (at most 10) to powers `2^(score - top)` in Q16,
 /// and these times the mantissas of `z`, shifted by `base` less their exponents (which is 6 to 31), rounded half up.
@@ -29,7 +27,7 @@ pub fn softmax(
     base: u32,
     weights: &mut [i16],
 ) -> u32 {
-    let Some((frame, scores)) = frame::<1>(scores, [top; 2], fraction, z, base) else {
+    let Some((frame, scores)) = frame(scores, [top], fraction, z, base) else {
         return 0;
     };
     if weights.len() < scores.len() {
@@ -51,7 +49,7 @@ pub fn softmax_pair(
     base: u32,
     weights: &mut [i16],
 ) -> [u32; 2] {
-    let Some((frame, scores)) = frame::<2>(scores, tops, fraction, z, base) else {
+    let Some((frame, scores)) = frame(scores, tops, fraction, z, base) else {
         return [0; 2];
     };
     if weights.len() < scores.len() {
@@ -80,7 +78,7 @@ struct Frame {
 /// few of them.
 fn frame<'a, const HEADS: usize>(
     scores: &'a mut [i32],
-    mut tops: [i32; 2],
+    mut tops: [i32; HEADS],
     fraction: u32,
     z: &[u8],
     base: u32,
@@ -90,13 +88,7 @@ fn frame<'a, const HEADS: usize>(
     let scores = scores.get_mut(..4 * HEADS * groups)?;
     let (real, padding) = scores.split_at_mut_checked(HEADS * z.len())?;
     if fraction < FRACTION {
-        for scores in real.as_chunks_mut::<HEADS>().0 {
-            for (score, top) in scores.iter_mut().zip(tops) {
-                let distance = (top.wrapping_sub(*score) as u32).min((32 << fraction) - 1);
-                *score = -((distance << (FRACTION - fraction)) as i32);
-            }
-        }
-        tops = [0; 2];
+        widen(real, &mut tops, fraction);
     }
     // The smallest score has the power 0.
     padding.fill(i32::MIN);
@@ -104,6 +96,7 @@ fn frame<'a, const HEADS: usize>(
     let ends = scores.as_ptr_range();
     let end = scores.get(4 * HEADS * whole.len()..)?.as_ptr();
     let shift = in_every_byte(32u32.wrapping_sub(base));
+    let tops = core::array::from_fn(|head| tops.get(head).copied().unwrap_or_default());
     Some((Frame { tops, shift, end, padded_end: ends.end, last }, scores))
 }
 

@@ -141,35 +141,41 @@ fn spread_singly(x: &[i16], words: &mut [u32], spread: Spread, mut sum: i32) -> 
 #[repr(align(4))]
 struct Group([i16; 4]);
 
+/// [`a8`] or [`a16`].
+type Multiply = unsafe extern "C" fn(*const u32, *const u32, *mut i32, usize, usize, usize);
+
 /// All rows of a matrix whose operand is one part.
 #[inline(never)]
 fn product(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, y: &mut [i32]) {
     let groups = columns.div_ceil(4);
-    let blocks = (tiles.len() / (4 * groups)).min(y.len().div_ceil(4));
-    let whole = blocks.min(y.len() / 4);
-    let multiply = |tiles: &[u32], y: &mut [i32], blocks| {
-        let (tiles, operand, y) = (tiles.as_ptr(), operand.as_ptr(), y.as_mut_ptr());
-        // SAFETY: this target executes the DSP instructions. `tiles` holds `blocks` blocks of `groups` tiles of 4 words,
-        // `operand` 1 + 2 * groups words, `y` 4 * blocks sums; groups and blocks are not 0.
-        unsafe {
-            match width {
-                InputWidth::A8 => a8(tiles, operand, y, groups, blocks, 0),
-                InputWidth::A16 => a16(tiles, operand, y, groups, blocks),
-            }
-        }
+    let multiply: Multiply = match width {
+        InputWidth::A8 => a8,
+        InputWidth::A16 => a16,
     };
+    let (fours, rest) = y.as_chunks_mut::<4>();
+    let blocks = tiles.len().checked_div(4 * groups).unwrap_or_default();
+    let whole = blocks.min(fours.len());
     if whole > 0 {
-        multiply(tiles, y, whole);
+        // SAFETY: this target executes the DSP instructions. `tiles` holds `whole` blocks of `groups` tiles of 4 words,
+        // `operand` 1 + 2 * groups words, `fours` 4 sums for each block; groups and blocks are not 0.
+        unsafe { multiply(tiles.as_ptr(), operand.as_ptr(), fours.as_mut_ptr().cast(), groups, whole, 0) };
     }
-    if whole < blocks
-        && let Some(block) = tiles.get(4 * groups * whole..)
-        && let Some(y) = y.get_mut(4 * whole..)
-    {
-        let mut sums = [0; 4];
-        multiply(block, &mut sums, 1);
-        for (y, sum) in y.iter_mut().zip(sums) {
-            *y = sum;
-        }
+    if !rest.is_empty() && blocks > whole {
+        let block = tiles.get(4 * groups * whole..).unwrap_or_default();
+        last_rows(multiply, block, groups, operand, rest);
+    }
+}
+
+/// The rows of a block that is not whole.
+#[inline(never)]
+fn last_rows(multiply: Multiply, block: &[u32], groups: usize, operand: &[u32], y: &mut [i32]) {
+    let mut sums = [0; 4];
+    if block.len() >= 4 * groups {
+        // SAFETY: as above, for one block.
+        unsafe { multiply(block.as_ptr(), operand.as_ptr(), sums.as_mut_ptr(), groups, 1, 0) };
+    }
+    for (y, sum) in y.iter_mut().zip(sums) {
+        *y = sum;
     }
 }
 
@@ -451,17 +457,19 @@ unsafe extern "C" fn a8(
     skip: usize,
 ) {
     // r0: tiles; r1: operand; r3 to r6: sums; r7 to r10: weights; r2, r11, r12, lr: the operand's words.
-    // The frame: 0 operand, 4 8 12 16 the sums' start, 20 where a block begins, 24 operand's end, 28 y, 32 blocks left,
-    // 36 where pairs of tiles begin, 40 skip, 44 where a block begins after a gap
+    // The frame: 0 operand, 4 8 12 16 the sums' start, 20 where a block begins, 24 the operand where the last round begins,
+    // 28 y, 32 blocks left, 36 where a block begins after a single tile, 40 skip, 44 where it does after a gap, 48 where
+    // pairs of tiles begin. The carry says that a round is the last one: no instruction of a round changes it
     naked_asm!(
         ".cpu cortex-m33",
         "push {{r4-r11, lr}}",
         "ldrd r8, r9, [sp, #36]",
-        "sub sp, #48",
+        "sub sp, #52",
         "ldr r4, [r1], #4",
         "strd r1, r4, [sp]",
         "strd r4, r4, [sp, #8]",
         "add r5, r1, r3, lsl #3",
+        "subs r5, #128",
         "strd r5, r2, [sp, #24]",
         // groups / 2 pairs of tiles; all but a multiple of eight of them in the first round
         "lsrs r6, r3, #1",
@@ -472,6 +480,11 @@ unsafe extern "C" fn a8(
         "and r6, r6, #7",
         "mov r10, #108",
         "mla r7, r6, r10, r7",
+        "orr r7, r7, #1",
+        "str r7, [sp, #48]",
+        "cmp r3, #18",
+        "it hs",
+        "adrhs r7, 7f",
         "orr r7, r7, #1",
         "strd r8, r7, [sp, #32]",
         "lsls r6, r3, #31",
@@ -489,6 +502,11 @@ unsafe extern "C" fn a8(
         "2:",
         "ldmia sp, {{r1, r3, r4, r5, r6, pc}}",
         ".balign 4",
+        // a round that is not the first
+        "8:",
+        "ldr r7, [sp, #24]",
+        "cmp r1, r7",
+        ".balign 4",
         "3:",
         tiles2_a8!(),
         tiles2_a8!(),
@@ -498,9 +516,7 @@ unsafe extern "C" fn a8(
         tiles2_a8!(),
         tiles2_a8!(),
         tiles2_a8!(),
-        "ldr r7, [sp, #24]",
-        "cmp r1, r7",
-        "bne 3b",
+        "bcc 8b",
         ".balign 4",
         "4:",
         "ldrd r7, r8, [sp, #28]",
@@ -508,7 +524,7 @@ unsafe extern "C" fn a8(
         "subs r8, #1",
         "strd r7, r8, [sp, #28]",
         "bne 2b",
-        "add sp, #48",
+        "add sp, #52",
         "pop {{r4-r11, pc}}",
         // a single tile comes before the pairs
         ".balign 4",
@@ -522,6 +538,11 @@ unsafe extern "C" fn a8(
         "ldr r7, [sp, #40]",
         "add r0, r0, r7",
         "ldr pc, [sp, #44]",
+        // more rounds than one: no carry
+        ".balign 4",
+        "7:",
+        "adds r7, r1, #0",
+        "ldr pc, [sp, #48]",
     )
 }
 
@@ -572,7 +593,14 @@ macro_rules! tile_a16 {
 /// # Safety
 /// As for [`a8`], without gaps.
 #[unsafe(naked)]
-unsafe extern "C" fn a16(tiles: *const u32, operand: *const u32, y: *mut i32, groups: usize, blocks: usize) {
+unsafe extern "C" fn a16(
+    tiles: *const u32,
+    operand: *const u32,
+    y: *mut i32,
+    groups: usize,
+    blocks: usize,
+    _skip: usize,
+) {
     // r0: tiles; r1: operand; r2: its end; r3 to r6: sums; r7 to r10: weights; r11, r12: the operand's words; lr:
     // scratch. The frame: 0 operand, 4 its end, 8 12 16 20 the sums' start, 24 where a block begins, 28 y, 32 blocks left
     naked_asm!(

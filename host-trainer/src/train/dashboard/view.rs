@@ -81,6 +81,9 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, view: &View<'_>) {
     );
     if let Some(evaluation) = view.metrics.evaluations.last() {
         line += &format!("  validation {:.4}", evaluation.loss);
+        if let Some(accuracy) = evaluation.accuracy {
+            line += &format!("  accuracy {:.1} %", 100.0 * accuracy);
+        }
     }
     frame.render_widget(Line::raw(line), numbers);
 }
