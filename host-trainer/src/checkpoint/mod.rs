@@ -1,14 +1,14 @@
 //! Checkpoints: f32 models as safetensors, and the state of a training run beside them.
 //!
-//! Tensors have PyTorch's names and shapes (those of llama2.c's `model.py`). The metadata holds
-//! the [`ModelConfig`] as JSON under `config`, where the model was trained to be rounded under `quantization`, `name`, `licence` and
-//! `provenance`, and a classifier's `labels` as a list in JSON. A tokenizer
-//! travels as the bytes of a `U8` tensor named `tokenizer`.
+//! Tensors have PyTorch's names and shapes (those of llama2.c's `model.py`). The metadata holds the [`ModelConfig`] as JSON
+//! under `config`, how the model was trained to be rounded, if it was, under `quantization`, `name`, `licence` and
+//! `provenance`, and a classifier's `labels` as a list in JSON. A tokenizer travels as the bytes of a `U8` tensor named
+//! `tokenizer`.
 
 mod container;
 mod state;
 
-pub use container::{check_output, write_atomically};
+pub use container::{check_output, check_outputs, write_atomically};
 pub use state::State;
 
 use crate::model::{Model, ModelConfig, Params};

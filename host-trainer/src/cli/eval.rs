@@ -25,7 +25,7 @@ pub struct Args {
     tokens: Option<PathBuf>,
     /// Prompts and answers, as for finetune --pairs: the loss of the answers alone, and how many a greedy model gives to the
     /// letter
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["tokens", "labelled", "chunk", "against"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tokens", "labelled", "chunk", "documents", "against"])]
     pairs: Option<PathBuf>,
     /// The field of the prompt
     #[arg(long, value_name = "FIELD", default_value = "prompt")]
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "FIELD", default_value = "answer")]
     answer_field: String,
     /// Texts with labels, as for finetune --classify: accuracy, each class, and which are taken for which
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["tokens", "chunk", "against"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tokens", "chunk", "documents", "against"])]
     labelled: Option<PathBuf>,
     /// The field of the text
     #[arg(long, value_name = "FIELD", default_value = "text")]
@@ -53,8 +53,8 @@ pub struct Args {
     /// which both find the same token likeliest
     #[arg(long, value_name = "F32")]
     against: Option<PathBuf>,
-    /// Print JSON: {"loss": .., "tokens": .., "bits_per_byte": .., "kl": .., "agreement": ..}, or with --labelled
-    /// {"accuracy": .., "loss": .., "texts": .., "classes": [..], "confusion": [[..]]}, with --pairs
+    /// Print JSON: {"loss": .., "tokens": .., "bits_per_byte": .., "kl": .., "agreement": .., "saturations": ..}, or with
+    /// --labelled {"accuracy": .., "loss": .., "texts": .., "classes": [..], "confusion": [[..]]}, with --pairs
     /// {"loss": .., "exact": .., "tokens": .., "pairs": ..}
     #[arg(long)]
     json: bool,
@@ -235,7 +235,9 @@ impl std::fmt::Display for Evaluation {
         }
         match self.saturations {
             None | Some(0) => Ok(()),
-            Some(n) => write!(f, "\nthe residual stream saturated {n} times: export with more headroom"),
+            Some(n) => {
+                write!(f, "\nthe residual stream saturated {n} times: export with a larger --headroom")
+            }
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct Flags {
     #[arg(long, value_name = "CHECKPOINT")]
     teacher: Option<PathBuf>,
     /// Learn from so many tokens that the teacher writes, instead of a text
-    #[arg(long, value_name = "TOKENS", requires = "teacher", conflicts_with_all = ["corpus", "pairs"])]
+    #[arg(long, value_name = "TOKENS", requires = "teacher", conflicts_with_all = ["corpus", "pairs", "split_documents", "deduplicate", "split"])]
     teacher_text: Option<usize>,
     /// The temperature at which distributions are compared [default: 1]
     #[arg(long, value_name = "T", requires = "teacher")]

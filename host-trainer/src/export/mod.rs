@@ -155,7 +155,9 @@ pub fn export(
     );
     // As much again as is read for rounding is held out, to check the result on.
     let wanted = calibrate::wanted(&config);
-    let calibration = match &calibration[..calibration.len().min(2 * wanted)] {
+    let (calibration, held_out) = calibration.split_at(calibration.len().min(wanted));
+    let held_out = &held_out[..held_out.len().min(wanted)];
+    let calibration = match calibration {
         [] => Cow::Owned(calibrate::write_text(model)?),
         text => Cow::Borrowed(text),
     };
@@ -210,7 +212,7 @@ pub fn export(
         let bytes = draft.len(&least, options.target);
         if bytes > budget {
             let rows = rows(&least, wide, &vec![Cost::default(); specs.len()]);
-            return Err(limit::too_large(bytes, budget, rows, mixed));
+            return Err(limit::too_large(bytes, budget, rows, mixed, trained.is_some()));
         }
     }
     (options.progress)("reading or writing a text to round by");
@@ -281,8 +283,8 @@ pub fn export(
     if let Some(limit) = options.max_loss_increase {
         // Rows are the fastest layout here, and every layout gives the same integers.
         let rows = draft.file(&parts, &input, Target::Any)?;
-        let found = match calibration.get(wanted..).filter(|held_out| held_out.len() > chunk) {
-            Some(held_out) if !classifies => {
+        let found = match held_out {
+            held_out if held_out.len() > chunk && !classifies => {
                 let measure = Measure::new(model, held_out, chunk)?;
                 let increase = measure.file(&rows)?.loss - measure.loss;
                 limit::Increase { nats: increase, text: format!("{} held-out tokens", measure.tokens()) }
@@ -301,7 +303,7 @@ pub fn export(
         };
         (options.progress)(&found.to_string());
         if found.nats > limit {
-            return Err(limit::too_lossy(&found, limit, &sensitivity()?));
+            return Err(limit::too_lossy(&found, limit, &sensitivity()?, trained.is_some()));
         }
     }
     let sensitivity = options.sensitivity.then(sensitivity).transpose()?;

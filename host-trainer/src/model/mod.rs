@@ -15,7 +15,7 @@ pub use decoder::{decoder, quantized_decoder};
 pub use params::Params;
 pub use quantized::{Quantization, WeightBits, Width};
 
-use crate::nn::graph::{Frozen, Given, Memory, Network, Recorder, Training};
+use crate::nn::graph::{Frozen, Given, Memory, Network, Recorder};
 use anyhow::{Result, ensure};
 use std::borrow::Cow;
 use thumbformer::Config;
@@ -156,7 +156,7 @@ impl Model {
         self.check(tokens)?;
         let (network, mut memory) = self.in_use(tokens.len());
         let given = Given { tokens, ..Given::default() };
-        network.infer_inside(&self.params.values, &given, &mut memory, observe);
+        network.infer_inside(&self.rounded().params.values, &given, &mut memory, observe);
         Ok(())
     }
 
@@ -180,16 +180,6 @@ impl Model {
         let network = net.finish(logits).freeze();
         let memory = Memory::new(&network);
         (network, memory)
-    }
-}
-
-impl ModelConfig {
-    /// The decoder with its loss, for one sequence of `t` tokens at a time, in training.
-    pub fn training_network(&self, t: usize, dropout: f32) -> Network<Training, f32> {
-        let mut net = Recorder::new(1, t);
-        let logits = decoder(&mut net, self, dropout);
-        let loss = net.cross_entropy(0.0, logits);
-        net.finish(loss)
     }
 }
 
