@@ -137,7 +137,8 @@ impl Args {
             TokenizerKind::Characters => Vocabulary::Characters,
             TokenizerKind::ByteBpe | TokenizerKind::LlamaBpe => Vocabulary::Bpe,
         };
-        self.quantize.plan(&mut config, &model, &bytes, &info)?;
+        let about = Info { labels: labels.clone(), ..info.clone() };
+        self.quantize.plan(&mut config, &model, &bytes, &about)?;
         config.validate()?;
         check_finetune(&config, &model)?;
         let source = match (&self.classify, &texts) {

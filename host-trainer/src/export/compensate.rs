@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn errors_of_rows_that_meet_one_vector_cancel_in_its_scores() {
         let (n, rows) = (4, 12);
-        // Two heads, each of which meets vectors that nearly lie on a line.
+        // Three heads, each of which meets vectors that nearly lie on a line.
         let met = |head: usize| -> Vec<Vec<f64>> {
             let vectors = noise(80 * n, 3 + head);
             let line = |i: usize| f64::from(vectors[i * n]) * 3.0;
@@ -429,6 +429,6 @@ mod tests {
         let factors = moments().factors();
         let [apart, together] = [&[][..], &heads].map(|heads| of_scores(&factors.round(&weights, heads)));
         println!("rows apart {apart:.4}, together {together:.4}");
-        assert!(together < apart / 2.0, "{together}, {apart}");
+        assert!(together < 0.7 * apart, "{together}, {apart}");
     }
 }

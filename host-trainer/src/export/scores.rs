@@ -4,7 +4,7 @@
 //! queries have these channels together; and the other way round. With `Q` the second moments of the queries that meet a
 //! head's keys, the squared error of the scores is the trace of `Q E H E^T`. Of `Q = (I + U) D (I + U)^T` follows what a
 //! row is to be rounded to: itself, and the errors of the rows before it times `U`, whatever happens within rows
-//! (docs/decisions/021).
+//! (docs/decisions/022).
 
 use super::calibrate::{excerpt, windows};
 use super::compensate::{Factors, Moments};
