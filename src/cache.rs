@@ -147,7 +147,7 @@ impl Cache<'_> {
     }
 
     /// Stores `values * 2^unit` (in last bits of the residual stream) for all heads at a position.
-    /// `values` is `[n_kv_heads, head_dim]`, `unit` at most 18.
+    /// `values` is `[n_kv_heads, head_dim]`, `unit` at most 17.
     pub fn store(&mut self, position: usize, values: &[i16], unit: i32) {
         let head_dim = self.head_dim.max(1);
         let (stride, head_len) = self.strides();

@@ -69,7 +69,7 @@ impl<'a> Session<'a> {
 
     /// How often a block left an element of the residual stream in the outer half of its range since the session
     /// began, where the next block may saturate it. More than 0 means that the model was exported with too few bits of
-    /// headroom for what it now reads.
+    /// headroom (`--headroom`) for what it now reads.
     pub fn saturations(&self) -> u32 {
         self.saturations
     }
@@ -144,7 +144,8 @@ impl<'a> Session<'a> {
     }
 
     /// Makes room in a full window: keeps the first `first` tokens and the last half of the window, and
-    /// feeds them again (rotated keys cannot be moved). The logits are those of the newest token again.
+    /// feeds them again (rotated keys cannot be moved). The logits are those of the newest token again; where nothing is kept,
+    /// there are none.
     ///
     /// # Errors
     /// [`Error::NoTokens`] if the window is empty; [`Error::ContextFull`] if what is to be kept fills it.
@@ -162,6 +163,8 @@ impl<'a> Session<'a> {
         let kept = first + last;
         self.memory.cache.clear();
         self.position = 0;
+        // A window of one position keeps nothing.
+        self.has_logits = false;
         while self.position < kept {
             let count = self.memory.block.min(kept - self.position);
             for i in self.position..self.position + count {

@@ -384,6 +384,18 @@ fn sliding_has_limits() {
     assert_eq!(session.position(), SEQ_LEN - 1);
 }
 
+#[test]
+fn a_window_of_one_token_slides_to_nothing() {
+    let file = model_file(Config { seq_len: 1, ..LLAMA }, 7);
+    let model = file.model();
+    let mut memory = workspace(&model);
+    let mut session = memory.session(&model);
+    session.step(Token(5)).unwrap();
+    session.slide(0).unwrap();
+    assert!(session.position() == 0 && session.logits().is_none());
+    session.step(Token(5)).unwrap();
+}
+
 /// A session that has read four tokens and written one, which it has not read yet.
 fn with_pending(session: &mut Session<'_>) -> Token {
     session.prefill(&prompt(4)).unwrap();

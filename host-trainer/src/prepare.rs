@@ -78,7 +78,9 @@ pub fn encode(
     folder: &Path,
     progress: impl FnMut(u64, u64),
 ) -> Result<Prepared> {
-    let missing = folder.ancestors().take_while(|place| !place.exists()).last();
+    // Those of a relative path end in an empty one, which is the folder that it is relative to.
+    let is_missing = |place: &&Path| !place.as_os_str().is_empty() && !place.exists();
+    let missing = folder.ancestors().take_while(is_missing).last();
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let prepared = encode_in(corpus, tokenizer, config, folder, progress);
     if prepared.is_err()

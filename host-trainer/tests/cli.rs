@@ -3,8 +3,8 @@
 mod common;
 
 use common::{Folder, refused, text, thumbformer, tiny_config};
-use host_trainer::checkpoint::{self, Info};
-use host_trainer::model::Model;
+use host_trainer::checkpoint::{self, Checkpoint, Info};
+use host_trainer::model::{Model, Quantization, WeightBits};
 use host_trainer::tokenizer::section;
 use std::collections::BTreeMap;
 use std::fs;
@@ -106,6 +106,14 @@ fn training_refuses_what_it_cannot_learn_from() {
     train("latin1.txt", &["latin1.txt: not UTF-8 at byte 3"]);
     train("short.txt", &["short.txt: shorter than one context: found ", "wanted at least 257"]);
     place.refuses("train --corpus @text.txt -o @run --vocab 258", &["found 258", "wanted 259"]);
+
+    // Nor does a folder stay behind that is named from where one is.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thumbformer"));
+    let args = ["train", "--corpus", "short.txt", "-o", "my", "--steps", "1"];
+    let output = command.args(args).current_dir(place.0.path()).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("short.txt: shorter than one context"), "{error}");
+    assert!(!place.path("my").exists());
 }
 
 #[test]
@@ -163,6 +171,12 @@ fn training_refuses_bad_configurations() {
         let parts = ["nowhere.txt: no such file or folder"];
         place.refuses("train --config @config.toml --corpus @nowhere.txt -o @run", &parts);
     }
+    place.write("config.toml", b"[data]\npairs = \"pairs.jsonl\"\n");
+    let parts = ["data: pairs: found pairs.jsonl, wanted a text; `finetune --pairs` learns answers"];
+    place.refuses("train --config @config.toml -o @run", &parts);
+    place.write("config.toml", b"[data]\nrow_len = 9\n");
+    let parts = ["data: row_len: found 9, wanted none: sequences of a text fill the context (seq_len)"];
+    place.refuses("train --config @config.toml --corpus @text.txt -o @run", &parts);
     place.refuses("train --config @nowhere.toml -o @run", &["cannot read ", "nowhere.toml"]);
 }
 
@@ -298,6 +312,41 @@ fn generation_refuses_what_is_out_of_range() {
 }
 
 #[test]
+fn a_reader_may_leave() {
+    let place = Place::new("cli-reader");
+    let args = ["run", &place.arg("tiny.thumb"), "--keep-going", "11", "-n", "1000000"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thumbformer"));
+    let piped = command.args(args).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && !error.contains("error"), "{error}");
+}
+
+#[test]
+fn headroom_moves_the_binary_point() {
+    let place = Place::new("cli-headroom");
+    let [tiny, new] = ["tiny.safetensors", "new.thumb"].map(|name| place.arg(name));
+    let frac = |bits: &str| {
+        thumbformer(&["export", &tiny, "-o", &new, "--headroom", bits]);
+        let told = thumbformer(&["inspect", &new, "--json"]);
+        serde_json::from_str::<serde_json::Value>(&told).unwrap()["frac"].as_u64().unwrap()
+    };
+    assert_eq!(frac("12"), frac("15") + 3);
+}
+
+#[test]
+fn a_look_at_data_names_every_file() {
+    let place = Place::new("cli-data");
+    for name in ["a.jsonl", "b.jsonl"] {
+        place.write(name, b"{\"prompt\": \"much too long\", \"answer\": \"as well\"}\n");
+    }
+    let parts = ["a.jsonl, ", "b.jsonl: ", "wanted at most 2"];
+    place.refuses("data inspect @a.jsonl @b.jsonl --context 2", &parts);
+}
+
+#[test]
 fn inspection_ends_with_its_last_line() {
     let place = Place::new("cli-inspect");
     let text = thumbformer(&["inspect", &place.arg("tiny.thumb")]);
@@ -344,12 +393,29 @@ fn exports_are_written_whole_or_not_at_all() {
     export("@tiny.safetensors -o @tiny.safetensors", &["tiny.safetensors: ", input]);
     export("@tiny.safetensors -o @folder/../tiny.safetensors", &[input]);
     export("@tiny.safetensors --calibration @stream.u16 -o @stream.u16", &["stream.u16: ", input]);
+    let other = "found the name of another file to write, ";
+    export("@tiny.safetensors -o @new.thumb --report @folder/../new.thumb", &["new.thumb: ", other]);
+    export("@tiny.safetensors -o @new.thumb --report @new.thumb.partial", &["new.thumb.partial: ", other]);
     place.write("twin.thumb.partial", &fs::read(place.path("tiny.safetensors")).unwrap());
     export("@twin.thumb.partial -o @twin.thumb", &["twin.thumb: ", input]);
     export("@cut.safetensors -o @tiny.thumb", &["cut.safetensors: not a checkpoint"]);
     export("@tiny.safetensors -o @new.thumb --context 25", &["context: found 25 positions, wanted 1 to 24"]);
     export("@tiny.safetensors -o @new.thumb --calibration @odd.u16", &["odd.u16: found 3 bytes"]);
     export("@tiny.safetensors -o @new.thumb --calibration @strange.u16", &["strange.u16", "found 259"]);
+}
+
+#[test]
+fn nobody_is_told_to_choose_other_bits_than_those_of_the_training() {
+    let place = Place::new("cli-trained");
+    let Checkpoint { model, info, tokenizer } = checkpoint::load(&place.path("tiny.safetensors")).unwrap();
+    let model = model.with_quantization(Some(Quantization::all(WeightBits::Int4)));
+    checkpoint::save(&place.path("trained.safetensors"), &model, &info, tokenizer.as_deref()).unwrap();
+    let export = "export @trained.safetensors -o @new.thumb";
+    place.refuses(
+        &format!("{export} --flash-budget 1K"),
+        &["wanted at most 1024", "the bits that it was trained to have, a smaller --context"],
+    );
+    place.refuses(&format!("{export} --bits 8"), &["found Int8, wanted Int4"]);
 }
 
 #[test]
@@ -389,6 +455,10 @@ fn imports_are_written_whole_or_not_at_all() {
     let input = "found an input, wanted another file to write";
     import("@model.bin --tokenizer @tok.bin -o @model.bin", &["model.bin: ", input]);
     import("@model.bin --tokenizer @tok.bin -o @tok.bin", &["tok.bin: ", input]);
+    let report = "@model.bin --tokenizer @tok.bin -o @new.thumb --report";
+    let taken = "found the name of another file to write, ";
+    import(&format!("{report} @new.thumb"), &["new.thumb: ", taken]);
+    import(&format!("{report} @new.safetensors"), &["new.safetensors: ", taken]);
     place.write("same.safetensors", &bin);
     import("@same.safetensors --tokenizer @tok.bin -o @same.thumb", &["same.safetensors: ", input]);
     fs::create_dir(place.path("new.safetensors")).unwrap();
@@ -510,6 +580,15 @@ fn an_interrupted_training_goes_on() {
     let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(outcome["steps"], done + 5);
     let model = place.path("run/model.safetensors");
-    assert_eq!(checkpoint::load(&model).unwrap().info.licence, "CC0-1.0");
+    let licence = || checkpoint::load(&model).unwrap().info.licence;
+    assert_eq!(licence(), "CC0-1.0");
     assert_eq!(steps(), (1..=done + 5).collect::<Vec<_>>());
+
+    // A licence may be named later; a text, too, from wherever one is.
+    let more = ["--resume", "--steps", &(done + 6).to_string(), "--licence", "MIT", "--corpus", "text.txt"];
+    let output = train(&more).current_dir(place.0.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(licence(), "MIT");
+    let config = host_trainer::train::TrainConfig::read(&place.path("run/config.toml")).unwrap();
+    assert!(config.data.licence.as_deref() == Some("MIT") && config.data.corpus[0].is_absolute());
 }

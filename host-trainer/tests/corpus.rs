@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Folder, data};
+use common::{Folder, data, skipped};
 use host_trainer::bpe;
 use host_trainer::corpus::{Corpus, Documents, Piece, Split};
 use host_trainer::data::{TokenFile, TokenWriter, tokenize};
@@ -253,7 +253,7 @@ fn reference_texts_are_read() {
 #[test]
 fn the_book_is_plain_text() {
     let Ok(corpus) = Corpus::rust_book() else {
-        eprintln!("skipped: no rust-docs and no way to install them");
+        skipped("no rust-docs and no way to install them");
         return;
     };
     let text = corpus.text(&corpus.whole(0)).unwrap();

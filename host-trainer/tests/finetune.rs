@@ -8,6 +8,7 @@ use host_trainer::model::Params;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// A folder with a pretrained model and texts.
 struct Place(Folder);
@@ -104,6 +105,18 @@ fn what_is_frozen_stays_and_rates_differ_by_layer() {
     let flags =
         ["--corpus", &second, "--steps", "5", "--freeze", "tok_embeddings.*", "--freeze", "layers.0.*"];
     place.tune("frozen", &flags);
+    // Without a rate in the file, it is that of fine-tuning.
+    let rate = |run: &str, file: &str| {
+        fs::write(place.path("some.toml"), file).unwrap();
+        place.tune(run, &["--corpus", &second, "--steps", "1", "--config", &place.arg("some.toml")]);
+        host_trainer::train::TrainConfig::read(&place.path(run).join("config.toml"))
+            .unwrap()
+            .training
+            .learning_rate
+    };
+    assert_eq!(rate("default", "[finetune]\nfreeze = [\"norm.*\"]\n[training]\nbatch = 2\n"), 0.001);
+    assert_eq!(rate("chosen", "[training]\nlearning_rate = 0.002\n"), 0.002);
+
     let changed = place.changed("frozen");
     assert!(changed.iter().all(|name| name.starts_with("layers.1.") || name == "norm.weight"), "{changed:?}");
     assert_eq!(changed.len(), 10);
@@ -297,6 +310,7 @@ fn what_cannot_be_tuned_is_named() {
         (place.arg("base/model.safetensors"), place.arg("second.txt"), place.arg("run"));
     fs::write(place.path("bad.jsonl"), "{\"prompt\": \"a\"}\n").unwrap();
     fs::write(place.path("model.toml"), "[model]\ndim = 8\n").unwrap();
+    fs::write(place.path("rows.toml"), "[data]\nrow_len = 7\n").unwrap();
     let error = |flags: &[&str]| {
         let error = refused(&[&["finetune", &base, "-o", &run, "--steps", "1"], flags].concat());
         assert!(!place.path("run").exists(), "{error}");
@@ -308,6 +322,7 @@ fn what_cannot_be_tuned_is_named() {
         (&["--corpus", &second, "--lora", "99"], "lora: rank: found 99, wanted at most"),
         (&["--corpus", &second, "--lora", "2", "--freeze", "*"], "freeze: found *, wanted none with lora"),
         (&["--corpus", &second, "--config", &place.arg("model.toml")], "found [model], wanted none"),
+        (&["--corpus", &second, "--config", &place.arg("rows.toml")], "row_len: found 7, wanted none"),
         (&["--corpus", &second, "--accumulate", "0"], "accumulate: found 0, wanted at least 1"),
         (
             &["--pairs", &place.arg("bad.jsonl")],
@@ -317,6 +332,16 @@ fn what_cannot_be_tuned_is_named() {
     ] {
         let error = error(flags);
         assert!(error.contains(message), "{error}, wanted {message}");
+    }
+    // What only texts have is no silent choice elsewhere.
+    let pairs = place.arg("bad.jsonl");
+    for source in [&["--pairs", &pairs][..], &["--teacher", &base, "--teacher-text", "100"]] {
+        for flags in [&["--split", "tail"][..], &["--split-documents", "lines"], &["--deduplicate"]] {
+            let args = [&["finetune", &base, "-o", &run][..], source, flags].concat();
+            let output = Command::new(env!("CARGO_BIN_EXE_thumbformer")).args(&args).output().unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(error.contains("cannot be used with") && error.contains(flags[0]), "{args:?}: {error}");
+        }
     }
     let thumb = place.arg("base.thumb");
     thumbformer(&["export", &base, "-o", &thumb]);

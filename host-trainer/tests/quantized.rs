@@ -85,10 +85,10 @@ fn the_rounding_network_is_the_device() {
         for (quantization, nearer) in [
             (Quantization::all(WeightBits::Int4), 8.0),
             (Quantization::all(WeightBits::Int8), 1.0),
-            (a16, 4.0),
+            (a16.clone(), 4.0),
         ] {
             let plain = model(toml);
-            let model = plain.clone().with_quantization(Some(quantization));
+            let model = plain.clone().with_quantization(Some(quantization.clone()));
             let tokens = tokens(&model);
             let file = exported(&model);
             let device = file.model().unwrap();
@@ -118,7 +118,7 @@ fn the_rounding_network_is_the_device_for_stories260k() {
     let stream = &stream[..10 * 512 + 1];
     for bits in [WeightBits::Int8, WeightBits::Int4] {
         let a8 = Quantization::all(bits);
-        let a16 = Quantization { activations: Some(Width::A16), ..a8 };
+        let a16 = Quantization { activations: Some(Width::A16), ..a8.clone() };
         let [wide, narrow] = [a16, a8].map(|quantization| {
             let model = plain.clone().with_quantization(Some(quantization));
             let file = exported(&model);
@@ -195,10 +195,11 @@ fn a_student_comes_nearer_to_its_teacher() {
     let data = Data { train: Samples::Text(&text[1000..]), valid: Samples::Text(&text[..1000]) };
     train_on(&run, config, Info::default(), data, None, Begin::With(&teacher)).unwrap();
     let student = checkpoint::load(&run.join("model.safetensors")).unwrap().model;
-    assert_eq!(student.quantization(), Some(Quantization::all(WeightBits::Int4)));
+    assert_eq!(student.quantization(), Some(&Quantization::all(WeightBits::Int4)));
     let kl =
         |model: &Model| compare(&exported(model).model().unwrap(), &teacher, &text[..1000], 40).unwrap().1.kl;
-    let (rounded, trained) = (kl(&teacher.clone().with_quantization(student.quantization())), kl(&student));
+    let (rounded, trained) =
+        (kl(&teacher.clone().with_quantization(student.quantization().cloned())), kl(&student));
     println!("KL from the teacher: rounded {rounded:.5}, trained to be rounded {trained:.5}");
     assert!(trained < 0.95 * rounded, "{rounded}, {trained}");
 }
@@ -264,6 +265,44 @@ fn the_command_trains_on_what_a_teacher_writes() {
         thumbformer(&["eval", text(&thumb), "--tokens", text(&tokens), "--against", text(&run), "--json"]);
     let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
     assert!(eval["kl"].as_f64().unwrap() < 0.002, "{eval}");
+
+    // A little more than four bits in all blocks take.
+    let budget = (std::fs::metadata(&thumb).unwrap().len() + 2000).to_string();
+    let mixed = [
+        "finetune",
+        text(&teacher),
+        "--teacher",
+        text(&teacher),
+        "--quantize",
+        "mixed",
+        "--flash-budget",
+        &budget,
+    ];
+    let mixed_run = folder.join("mixed");
+    let short = ["--teacher-text", "600", "--held-out", "0.1", "--steps", "2", "-o", text(&mixed_run)];
+    thumbformer(&[&mixed[..], &short].concat());
+    let model = mixed_run.join("model.safetensors");
+    let found = checkpoint::load(&model).unwrap().model.quantization().cloned().unwrap();
+    let matrices =
+        checkpoint::load(&model).unwrap().model.params().tensors().iter().filter(|t| t.is_matrix()).count();
+    assert_eq!(found.weights, Some(WeightBits::Mixed));
+    assert!((1..matrices).contains(&found.int4.len()), "{found:?}");
+    let other = folder.join("mixed.thumb");
+    thumbformer(&["export", text(&model), "-o", text(&other), "--flash-budget", &budget]);
+    assert!(std::fs::metadata(&other).unwrap().len() <= budget.parse().unwrap());
+    let error = refused(
+        &[
+            &mixed[..2],
+            &["--teacher", text(&teacher), "--quantize", "int4", "--flash-budget", "1M"],
+            &short[..6],
+            &["-o", text(&folder.join("none"))],
+        ]
+        .concat(),
+    );
+    assert!(
+        error.contains("--flash-budget: found weights whose bits are given, wanted --quantize mixed"),
+        "{error}"
+    );
 
     let error = refused(&["export", text(&run), "--fold-norms", "-o", text(&thumb)]);
     assert!(error.contains("folded norms: found a model that was trained to be rounded"), "{error}");

@@ -147,9 +147,11 @@ fn what_is_no_run_is_refused() {
     let run = run(&folder);
     let error = refused(&["report", text(&run), "--board", "an386"]);
     assert!(error.contains("there is no board \"an386\"; boards.toml has microbit"), "{error}");
+    for name in ["model.safetensors", "best.safetensors", "config.toml", "valid.u16"] {
+        let error = refused(&["report", text(&run), "-o", text(&run.join(name))]);
+        assert!(error.contains("found an input, wanted another file"), "{error}");
+    }
     let model = run.join("model.safetensors");
-    let error = refused(&["report", text(&run), "-o", text(&model)]);
-    assert!(error.contains("found an input, wanted another file"), "{error}");
     fs::write(&model, b"odd").unwrap();
     assert!(refused(&["report", text(&run)]).contains("model.safetensors: not a checkpoint"));
 }

@@ -77,6 +77,10 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     }
     let state = parts.join("state.safetensors");
     trainer.state(f64::INFINITY, 0).save(&state).unwrap();
+    // The last line was cut off within a character.
+    let metrics = parts.join("metrics.jsonl");
+    let lines = fs::read(&metrics).unwrap();
+    fs::write(&metrics, [&lines[..], b"{\"step\":7,\"sample\":\"caf\xc3"].concat()).unwrap();
     let outcome = train(&parts, config, Info::default(), &text, &text, None, true).unwrap();
     assert_eq!(outcome.steps, 12);
 

@@ -35,7 +35,8 @@ fn csv_rows_are_steps_or_windows() {
     assert_eq!((windows.channels, windows.left_out, windows.steps(1)), (2, 2, 2));
     assert_eq!(windows.classes, ["down", "up"]);
     assert_eq!(steps(Some(2), Some(1)).len(), 3);
-    // A hop that leaps over steps.
+    // A hop that leaps over steps, also over all of them.
+    assert_eq!((steps(Some(2), Some(usize::MAX)).len(), steps(Some(2), Some(usize::MAX)).left_out), (2, 2));
     assert_eq!((steps(Some(1), Some(5)).len(), steps(Some(1), Some(5)).left_out), (3, 3));
 
     let rows = |options| read("b.csv", b"1,2,3,4,10\n5,6,7,8,9\n", &options).unwrap();
@@ -144,6 +145,11 @@ fn npy_arrays_of_any_kind() {
         (&npy("|i1", "2", &[1, 2]), &labels, "shape: found [2], wanted [windows, steps]"),
         (&npy("<f4", "2, 1", &floats(&[1.0, f32::NAN])), &labels, "value [1, 0, 0]: found NaN"),
         (&npy("|i1", "18446744073709551615, 9", &[1]), &labels, "wanted less"),
+        (
+            &npy("|i1", "0, 1099511627776, 1099511627776", &[]),
+            &npy("|u1", "0,", &[]),
+            "shape: found [0, 1099511627776, 1099511627776], wanted smaller windows",
+        ),
         (&good[..20].to_vec(), &labels, "the header is cut off"),
         (&b"PK\x03\x04".to_vec(), &labels, "wrong magic: found \"PK\\x03\\x04\", wanted \"\\x93NUMPY\""),
     ] {

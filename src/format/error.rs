@@ -85,7 +85,7 @@ pub enum FormatError {
         /// The checksum of its bytes.
         computed: u32,
     },
-    /// A row scale is zero, negative, subnormal or not finite.
+    /// A row scale is not positive.
     BadScale {
         /// The tensor.
         kind: TensorKind,

@@ -92,6 +92,31 @@ pub fn check_output(path: &Path, inputs: &[&Path]) -> Result<()> {
         .with_context(|| format!("{}: cannot be written", path.display()))
 }
 
+/// [`check_output`] of several files, none of which may take the place of another.
+pub fn check_outputs(outputs: &[&Path], inputs: &[&Path]) -> Result<()> {
+    for (i, output) in outputs.iter().enumerate() {
+        check_output(output, inputs)?;
+        let places = [place(output), place(&partial(output))];
+        for other in &outputs[..i] {
+            let taken = [place(other), place(&partial(other))];
+            ensure!(
+                places.iter().all(|place| !taken.contains(place)),
+                "{}: found the name of another file to write, {}, wanted one of its own",
+                output.display(),
+                other.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Where a file is or would be, however it is written.
+fn place(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let would_be = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(would_be).unwrap_or_else(|| path.to_path_buf())
+}
+
 /// Where a file grows until it is whole.
 fn partial(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();

@@ -1,14 +1,14 @@
 //! Checkpoints: f32 models as safetensors, and the state of a training run beside them.
 //!
-//! Tensors have PyTorch's names and shapes (those of llama2.c's `model.py`). The metadata holds
-//! the [`ModelConfig`] as JSON under `config`, where the model was trained to be rounded under `quantization`, `name`, `licence` and
-//! `provenance`, and a classifier's `labels` as a list in JSON. A tokenizer
-//! travels as the bytes of a `U8` tensor named `tokenizer`.
+//! Tensors have PyTorch's names and shapes (those of llama2.c's `model.py`). The metadata holds the [`ModelConfig`] as JSON
+//! under `config`, how the model was trained to be rounded, if it was, under `quantization`, `name`, `licence` and
+//! `provenance`, and a classifier's `labels` as a list in JSON. A tokenizer travels as the bytes of a `U8` tensor named
+//! `tokenizer`.
 
 mod container;
 mod state;
 
-pub use container::{check_output, write_atomically};
+pub use container::{check_output, check_outputs, write_atomically};
 pub use state::State;
 
 use crate::model::{Model, ModelConfig, Params};
@@ -31,6 +31,14 @@ pub struct Info {
     pub provenance: String,
     /// The names of a classifier's classes, in their order; none of another model.
     pub labels: Vec<String>,
+}
+
+impl Info {
+    /// The metadata of a model file.
+    pub fn metadata(&self) -> Vec<(&str, &str)> {
+        let about = [("name", self.name.as_str()), ("licence", &self.licence), ("source", &self.provenance)];
+        about.into_iter().chain(self.labels.iter().map(|label| ("label", label.as_str()))).collect()
+    }
 }
 
 /// A model with all that belongs to it.

@@ -103,7 +103,8 @@ impl Args {
             for path in &self.paths {
                 all.extend(pairs::read(path, &fields)?.0);
             }
-            let names = || self.paths[0].display().to_string();
+            let names =
+                || self.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
             return show(&PairSummary::new(&all, &config).with_context(names)?, self.json);
         }
         if endings.iter().all(|ending| windows(ending)) {

@@ -53,8 +53,8 @@ pub struct Args {
     /// which both find the same token likeliest
     #[arg(long, value_name = "F32")]
     against: Option<PathBuf>,
-    /// Print JSON: {"loss": .., "tokens": .., "bits_per_byte": .., "kl": .., "agreement": ..}, or with --labelled
-    /// {"accuracy": .., "loss": .., "texts": .., "classes": [..], "confusion": [[..]]}, with --pairs
+    /// Print JSON: {"loss": .., "tokens": .., "bits_per_byte": .., "kl": .., "agreement": .., "saturations": ..}, or with
+    /// --labelled {"accuracy": .., "loss": .., "texts": .., "classes": [..], "confusion": [[..]]}, with --pairs
     /// {"loss": .., "exact": .., "tokens": .., "pairs": ..}
     #[arg(long)]
     json: bool,
@@ -235,7 +235,9 @@ impl std::fmt::Display for Evaluation {
         }
         match self.saturations {
             None | Some(0) => Ok(()),
-            Some(n) => write!(f, "\nthe residual stream saturated {n} times: export with more headroom"),
+            Some(n) => {
+                write!(f, "\nthe residual stream saturated {n} times: export with a larger --headroom")
+            }
         }
     }
 }

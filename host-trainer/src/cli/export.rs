@@ -1,12 +1,12 @@
 //! `thumbformer export`
 
 use super::{print, read_checkpoint, read_tokens};
-use crate::checkpoint::{Info, check_output, write_atomically};
+use crate::checkpoint::{Info, check_outputs, write_atomically};
 use crate::data::labelled;
 use crate::export::{Exported, Input, Options, Target, Weights, export};
 use crate::model::{Model, check_vocabulary};
 use crate::tokenizer::TextEncoder;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use thumbformer::Tokenizer;
 use thumbformer::format::InputWidth;
@@ -55,6 +55,10 @@ pub struct Choices {
     /// Print what the rounding of each tensor costs, and write it to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Bits of room in the residual stream above the largest value of the calibration text: more where text saturates it,
+    /// which takes as many bits from the smallest values
+    #[arg(long, value_name = "BITS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(..=24))]
+    headroom: u32,
     /// Fold the gains of norms into the matrices behind them: fewer instructions, a little less precision
     #[arg(long)]
     fold_norms: bool,
@@ -67,15 +71,9 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let inputs: Vec<&Path> =
             [&self.checkpoint].into_iter().chain(&self.choices.calibration).map(|p| p.as_path()).collect();
-        check_output(&self.output, &inputs)?;
-        if let Some(report) = &self.choices.report {
-            check_output(report, &inputs)?;
-            ensure!(
-                *report != self.output,
-                "{}: found the name of the model file, wanted another for the report",
-                report.display()
-            );
-        }
+        let outputs: Vec<&Path> =
+            [&self.output].into_iter().chain(&self.choices.report).map(|p| p.as_path()).collect();
+        check_outputs(&outputs, &inputs)?;
         let mut checkpoint = read_checkpoint(&self.checkpoint)?;
         if let Some(licence) = self.licence {
             checkpoint.info.licence = licence;
@@ -113,14 +111,12 @@ pub fn round(model: &Model, tokenizer: &[u8], info: &Info, choices: &Choices) ->
         sensitivity: choices.report.is_some(),
         target: choices.target,
         fold_gains: choices.fold_norms,
+        headroom: choices.headroom,
         seq_len: choices.context,
         progress: |line| eprintln!("{line}"),
         ..Options::default()
     };
-    let about = [("name", info.name.as_str()), ("licence", &info.licence), ("source", &info.provenance)];
-    let labels = info.labels.iter().map(|label| ("label", label.as_str()));
-    let metadata: Vec<_> = about.into_iter().chain(labels).collect();
-    let exported = export(model, tokenizer, &metadata, &calibration, &options)?;
+    let exported = export(model, tokenizer, &info.metadata(), &calibration, &options)?;
     if let Some(zeros) = &exported.zeros {
         eprintln!("{zeros}");
     }
@@ -143,7 +139,7 @@ pub fn report(exported: &Exported, choices: &Choices) -> Result<()> {
 }
 
 /// A number of bytes: `163840` or `160K`, with K for 1024 and M for 1024 K.
-fn bytes(text: &str) -> Result<usize> {
+pub fn bytes(text: &str) -> Result<usize> {
     let (number, unit) = match text.as_bytes() {
         [.., b'K' | b'k'] => (&text[..text.len() - 1], 1 << 10),
         [.., b'M' | b'm'] => (&text[..text.len() - 1], 1 << 20),

@@ -38,7 +38,7 @@ pub struct Args {
     text: TextArgs,
     /// Prompts and answers, a JSON object in each line: {"prompt": "..", "answer": ".."}; only answers are learned, and
     /// the end token behind them
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["split_documents", "deduplicate", "split"])]
     pairs: Option<PathBuf>,
     /// The field of the prompt
     #[arg(long, value_name = "FIELD", default_value = "prompt")]
@@ -62,7 +62,8 @@ pub struct Args {
     /// The run folder
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// A TOML file with the tables "training", "finetune", "quantization", "distillation" and "data", or some of them; flags override it
+    /// A TOML file with the tables "training", "finetune", "quantization", "distillation" and "data", or some of them; flags
+    /// override it, and name what is learned from
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The licence of the weights, for the metadata [default: that of the checkpoint]
@@ -130,14 +131,15 @@ impl Args {
             ),
         }
         config.model = *model.config();
-        config.validate()?;
-        check_finetune(&config, &model)?;
         let bytes = tokenizer
             .with_context(|| format!("{}: found no tokenizer, wanted one", self.checkpoint.display()))?;
         config.data.tokenizer = match Tokenizer::from_bytes(&bytes)?.kind() {
             TokenizerKind::Characters => Vocabulary::Characters,
             TokenizerKind::ByteBpe | TokenizerKind::LlamaBpe => Vocabulary::Bpe,
         };
+        self.quantize.plan(&mut config, &model, &bytes, &info)?;
+        config.validate()?;
+        check_finetune(&config, &model)?;
         let source = match (&self.classify, &texts) {
             (Some(path), Some((texts, crc32))) => {
                 classes(path, texts, *crc32, &labels, &mut config, Tokenizer::from_bytes(&bytes)?)?
@@ -158,24 +160,23 @@ impl Args {
 
     /// The file's configuration, or the defaults, overridden by flags.
     fn config(&self) -> Result<TrainConfig> {
-        let mut config = match &self.config {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                let found = text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("model"));
-                ensure!(
-                    !found,
-                    "{}: found [model], wanted none: the shape is the checkpoint's",
-                    path.display()
-                );
-                TrainConfig::read(path)?
-            }
-            None => {
-                let mut config = TrainConfig::default();
-                config.training.learning_rate = LEARNING_RATE;
-                config
-            }
-        };
+        let (mut config, mut has_rate) = (TrainConfig::default(), false);
+        if let Some(path) = &self.config {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            // What is no table is told by the reader of the whole.
+            let table = text.parse::<toml::Table>().unwrap_or_default();
+            ensure!(
+                !table.contains_key("model"),
+                "{}: found [model], wanted none: the shape is the checkpoint's",
+                path.display()
+            );
+            has_rate = table.get("training").is_some_and(|training| training.get("learning_rate").is_some());
+            config = TrainConfig::read(path)?;
+        }
+        if !has_rate {
+            config.training.learning_rate = LEARNING_RATE;
+        }
         self.training.apply(&mut config.training);
         config.view = self.training.view();
         self.quantize.apply(&mut config)?;
@@ -252,6 +253,7 @@ impl Args {
             return Ok(Source { name, train: Part::Text(train), valid: Part::Text(valid) });
         }
         let data = &mut config.data;
+        data.check_text()?;
         let corpus = Corpus::open(&self.corpus, &data.split_documents, data.deduplicate)?;
         let split = *data.split.get_or_insert(corpus.default_split());
         data.crc32 = Some(corpus.provenance.crc32);

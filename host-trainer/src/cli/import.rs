@@ -1,10 +1,10 @@
 //! `thumbformer import`
 
 use super::export::{self, Choices};
-use crate::checkpoint::{self, Info, check_output, write_atomically};
+use crate::checkpoint::{self, Info, check_outputs, write_atomically};
 use crate::import::{llama2c, llama2c_tokenizer};
 use anyhow::{Context, Result, ensure};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Bring in a model that was trained elsewhere
 #[derive(Debug, clap::Subcommand)]
@@ -47,10 +47,11 @@ impl Llama2c {
             "{}: found the name of the f32 twin, wanted another extension, such as .thumb",
             self.output.display()
         );
-        for output in [&self.output, &twin].into_iter().chain(&self.choices.report) {
-            let inputs = [&self.checkpoint, &self.tokenizer].into_iter().chain(&self.choices.calibration);
-            check_output(output, &inputs.map(|path| path.as_path()).collect::<Vec<_>>())?;
-        }
+        let outputs = [&self.output, &twin].into_iter().chain(&self.choices.report);
+        let inputs = [&self.checkpoint, &self.tokenizer].into_iter().chain(&self.choices.calibration);
+        let [outputs, inputs]: [Vec<&Path>; 2] =
+            [outputs.map(PathBuf::as_path).collect(), inputs.map(PathBuf::as_path).collect()];
+        check_outputs(&outputs, &inputs)?;
         let model = llama2c::read(&self.checkpoint)?;
         let tokenizer = llama2c_tokenizer::read(&self.tokenizer)?;
         let bytes = std::fs::read(&self.checkpoint).context("the checkpoint")?;

@@ -127,10 +127,16 @@ fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
     })
 }
 
-/// Prints a result; a reader that went away is no error.
+/// Prints a result.
 fn print(text: &str) -> Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("standard output"),
-        _ => Ok(()),
+    put(&format!("{text}\n")).map(drop)
+}
+
+/// Writes to standard output, at once; says whether there is still a reader. One that went away is no error.
+fn put(text: &str) -> Result<bool> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true).context("standard output"),
     }
 }

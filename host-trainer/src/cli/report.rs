@@ -2,6 +2,7 @@
 
 use crate::checkpoint::check_output;
 use crate::report::{Run, default_board};
+use crate::train::run_files;
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -26,18 +27,8 @@ impl Args {
         let board = self.board.as_deref().map(boards::find).transpose()?;
         let run = Run::read(&self.run)?;
         let output = self.output.unwrap_or_else(|| self.run.join("report.html"));
-        let inputs = [
-            "config.toml",
-            "metrics.jsonl",
-            "model.safetensors",
-            "state.safetensors",
-            "valid.u16",
-            "train.u16",
-            "tokens/train.u16",
-            "tokens/valid.u16",
-        ];
-        let inputs = inputs.map(|name| self.run.join(name));
-        check_output(&output, &inputs.each_ref().map(PathBuf::as_path))?;
+        let inputs = run_files(&self.run);
+        check_output(&output, &inputs.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
         run.report(board.unwrap_or_else(default_board)).write(&output)?;
         eprintln!("wrote {}", output.display());
         Ok(())

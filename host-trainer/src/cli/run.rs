@@ -1,11 +1,10 @@
 //! `thumbformer run`
 
-use super::{note_packing, print, read_model};
+use super::{note_packing, print, put, read_model};
 use crate::data::labelled;
 use crate::device::Memory;
 use crate::tokenizer::TextEncoder;
-use anyhow::{Context, Result, ensure};
-use std::io::Write;
+use anyhow::{Result, ensure};
 use std::path::PathBuf;
 use thumbformer::{Digest, Error, Model, Sampler, Utf8Stream};
 
@@ -109,7 +108,7 @@ impl Args {
             eprintln!("seed {}", self.seed);
         }
 
-        let mut out = Output { stream: !self.json, text: String::new() };
+        let mut out = Output { stream: !self.json, text: String::new(), has_reader: true };
         let mut decoder = Utf8Stream::new(&tokenizer);
         for &token in &prompt {
             out.write(decoder.push(token).parts())?;
@@ -120,7 +119,7 @@ impl Args {
         let mut digest = Digest::new();
         let mut tokens = Vec::new();
         session.prefill(&prompt)?;
-        while tokens.len() < self.max_tokens {
+        while tokens.len() < self.max_tokens && out.has_reader {
             let mut generate = session.generate(&mut sampler);
             if let Some(first) = self.keep_going {
                 generate = generate.keep_going(first);
@@ -180,6 +179,8 @@ impl Args {
 struct Output {
     stream: bool,
     text: String,
+    /// Nobody waits for what comes after a reader has left.
+    has_reader: bool,
 }
 
 impl Output {
@@ -187,8 +188,7 @@ impl Output {
         for part in parts {
             self.text += part;
             if self.stream {
-                let mut out = std::io::stdout();
-                out.write_all(part.as_bytes()).and_then(|()| out.flush()).context("standard output")?;
+                self.has_reader &= put(part)?;
             }
         }
         Ok(())

@@ -38,7 +38,8 @@ pub struct Args {
     /// The run folder
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// A TOML file with the tables "model", "training" and "data", or some of them; flags override it
+    /// A TOML file with the tables "model", "training", "data", "finetune", "quantization" and "distillation", or some of
+    /// them; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Go on with an interrupted run: with its text, and in its configuration unless --config says otherwise
@@ -130,7 +131,7 @@ impl Args {
             torch::check(&config)?;
         }
         let environment = torch.then(Environment::set_up).transpose()?;
-        let source = match self.stored_source(&config)? {
+        let source = match self.stored_source(&mut config)? {
             Some(source) => source,
             None => self.source(&mut config)?,
         };
@@ -159,6 +160,7 @@ impl Args {
 
     /// The text's tokens.
     fn source(&self, config: &mut TrainConfig) -> Result<Source> {
+        config.data.check_text()?;
         let corpus = self.corpus(&mut config.data)?;
         let split = *config.data.split.get_or_insert(corpus.default_split());
         let data = prepare(&corpus, config, &self.output.join(TOKENS), text::progress())?;
@@ -198,18 +200,21 @@ impl Args {
     }
 
     /// The tokens of the run to resume, where its folder has them and no text is named.
-    fn stored_source(&self, config: &TrainConfig) -> Result<Option<Source>> {
+    fn stored_source(&self, config: &mut TrainConfig) -> Result<Option<Source>> {
         if !self.resume {
             return Ok(None);
         }
-        let Some(Stored { train, valid, targets, tokenizer, info }) = Stored::read(&self.output)? else {
+        let Some(Stored { train, valid, targets, tokenizer, mut info }) = Stored::read(&self.output)? else {
             return Ok(None);
         };
         if self.corpus.is_empty() {
             config.data.check_same(&self.stored()?.data)?;
         } else {
             // The text of the run, or refused: its tokens are here.
-            self.corpus(&mut config.data.clone())?;
+            self.corpus(&mut config.data)?;
+        }
+        if let Some(licence) = &config.data.licence {
+            info.licence.clone_from(licence);
         }
         eprintln!("tokens    {} to learn, {} held out, of the run folder", train.len(), valid.len());
         Ok(Some(Source { info, train, valid, targets, tokenizer }))

@@ -42,6 +42,24 @@ pub fn read(folder: &Path) -> Result<String> {
         text += &html::main_text(&page(&chapter)?);
         text += "\n\n";
     }
-    text.truncate(text.trim_end().len() + 1);
-    Ok(text)
+    Ok(ended(text))
+}
+
+/// A text whose end is its last line's.
+fn ended(mut text: String) -> String {
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ended;
+
+    #[test]
+    fn a_text_ends_with_its_last_line() {
+        for text in ["end", "end\n\n", "end\u{a0}\n", "end\u{a0}"] {
+            assert_eq!(ended(text.into()), "end\n");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Pairs of prompt and answer from JSON lines, packed into windows whose loss counts the answers only.
+//! Pairs of prompt and answer from JSON lines, and windows of several of them, whose loss counts the answers only.
 
 use crate::nn::cross_entropy::IGNORED;
 use crate::tokenizer::TextEncoder;

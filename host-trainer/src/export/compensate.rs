@@ -12,6 +12,7 @@ use super::fold::Norms;
 use super::int4;
 use super::parts::tensor_name;
 use super::quantize::{Matrix, round_by};
+use super::scores::Scores;
 use crate::model::Model;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -20,12 +21,17 @@ use thumbformer::format::{TensorKind, TensorSpec};
 /// Part of the mean of `H`'s diagonal that is added to it: a text tells only so much of what goes together.
 const DAMPING: f64 = 0.01;
 
-/// The second moments of what each matrix reads, by the name of the place.
-pub struct Inputs(BTreeMap<String, Moments>);
+/// The second moments of what each matrix reads, by the name of the place, and of what queries and keys meet.
+pub struct Inputs {
+    moments: BTreeMap<String, Moments>,
+    scores: Scores,
+    /// Where the model has another form for four bits.
+    scores_int4: Option<Scores>,
+}
 
 impl Inputs {
-    /// Reads a text.
-    pub fn observe(model: &Model, norms: &Norms<'_>, text: &[u16]) -> Result<Self> {
+    /// Reads a text. `four` is the form of the model that is rounded to four bits, if that is another.
+    pub fn observe(model: &Model, norms: &Norms<'_>, four: Option<&Model>, text: &[u16]) -> Result<Self> {
         let specs = || model.config().config.tensors();
         let places = specs().filter_map(|spec| Some((place(model, spec)?, Moments::new(spec.cols))));
         let mut inputs: BTreeMap<String, Moments> = places.collect();
@@ -39,13 +45,14 @@ impl Inputs {
                 }
             })?;
         }
-        Ok(Self(inputs))
+        let scores_int4 = four.map(|four| Scores::observe(four, text)).transpose()?;
+        Ok(Self { moments: inputs, scores: Scores::observe(model, text)?, scores_int4 })
     }
 
     /// Rounds a tensor's weights to int8; those that no product reads to the nearest.
     pub fn round(&self, model: &Model, spec: TensorSpec, weights: &[f32]) -> Matrix {
         match self.factors(model, spec) {
-            Some(factors) => factors.round(weights),
+            Some(factors) => factors.round(weights, self.scores.of(spec)),
             None => Matrix::round(weights, spec.cols),
         }
     }
@@ -53,7 +60,9 @@ impl Inputs {
     /// Rounds a tensor's weights to int4; returns the factors of their groups, too.
     pub fn round_int4(&self, model: &Model, spec: TensorSpec, weights: &[f32]) -> (Matrix, Vec<u8>) {
         match self.factors(model, spec) {
-            Some(factors) => factors.round_int4(weights),
+            Some(factors) => {
+                factors.round_int4(weights, self.scores_int4.as_ref().unwrap_or(&self.scores).of(spec))
+            }
             None => int4::round(weights, spec.cols),
         }
     }
@@ -68,7 +77,7 @@ impl Inputs {
         weights: &[f32],
     ) -> (f64, f64) {
         let weights: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
-        let moments = place(model, spec).and_then(|place| self.0.get(&place));
+        let moments = place(model, spec).and_then(|place| self.moments.get(&place));
         let mean = |values: &[f64]| match moments {
             Some(moments) => {
                 values.chunks(spec.cols).map(|row| moments.of_row(row)).sum::<f64>() / spec.rows as f64
@@ -79,7 +88,7 @@ impl Inputs {
     }
 
     fn factors(&self, model: &Model, spec: TensorSpec) -> Option<Factors> {
-        Some(self.0.get(&place(model, spec)?)?.factors())
+        Some(self.moments.get(&place(model, spec)?)?.factors())
     }
 }
 
@@ -99,15 +108,21 @@ fn place(model: &Model, spec: TensorSpec) -> Option<String> {
 }
 
 /// The sums of the products of all pairs of inputs.
-struct Moments {
+pub struct Moments {
     cols: usize,
     count: usize,
     sums: Vec<f64>,
 }
 
 impl Moments {
-    fn new(cols: usize) -> Self {
+    /// Of nothing so far.
+    pub fn new(cols: usize) -> Self {
         Self { cols, count: 0, sums: vec![0.0; cols * cols] }
+    }
+
+    /// Adds sums of products.
+    pub fn add_moments(&mut self, sums: &[f64]) {
+        self.sums.iter_mut().zip(sums).for_each(|(sum, s)| *sum += s);
     }
 
     /// Adds vectors. Of a norm's result, the shift goes into a bias, and a folded gain into the weights.
@@ -141,6 +156,17 @@ impl Moments {
         let diagonal = |i: usize| self.sums[i * n + i];
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by(|&a, &b| diagonal(b).total_cmp(&diagonal(a)));
+        self.factors_of(order)
+    }
+
+    /// The factors of the damped moments, in the order that there is.
+    pub fn factors_in_order(&self) -> Factors {
+        self.factors_of((0..self.cols).collect())
+    }
+
+    fn factors_of(&self, order: Vec<usize>) -> Factors {
+        let n = self.cols;
+        let diagonal = |i: usize| self.sums[i * n + i];
         let mean = (0..n).map(diagonal).sum::<f64>() / n as f64;
         if !mean.is_normal() {
             // Nothing is known: every column for itself.
@@ -165,7 +191,7 @@ impl Moments {
 }
 
 /// `(I + U) D (I + U)^T`, columns in an order of their own.
-struct Factors {
+pub struct Factors {
     order: Vec<usize>,
     /// U, transposed.
     back: Vec<f64>,
@@ -176,18 +202,21 @@ struct Factors {
 }
 
 impl Factors {
-    fn round(&self, weights: &[f32]) -> Matrix {
+    /// `heads` are the factors of what the rows of each head meet, if there is any such thing.
+    fn round(&self, weights: &[f32], heads: &[Self]) -> Matrix {
         let n = self.order.len();
         let mut errors = vec![0.0; n];
-        Matrix::round_with(weights, n, &mut |row, step, rounded| {
+        let mut rows = Rows::new(weights, n, heads);
+        Matrix::round_with(weights, n, &mut |last| rows.next(last), &mut |row, step, rounded| {
             self.round_row(row, &|_| step, &round_by, &mut errors, rounded)
         })
     }
 
-    fn round_int4(&self, weights: &[f32]) -> (Matrix, Vec<u8>) {
+    fn round_int4(&self, weights: &[f32], heads: &[Self]) -> (Matrix, Vec<u8>) {
         let n = self.order.len();
         let mut errors = vec![0.0; n];
-        int4::round_with(weights, n, &self.sizes, &mut |row, step, rounded| {
+        let mut rows = Rows::new(weights, n, heads);
+        int4::round_with(weights, n, &self.sizes, &mut |last| rows.next(last), &mut |row, step, rounded| {
             self.round_row(row, step, &int4::nearest, &mut errors, rounded)
         })
     }
@@ -213,6 +242,38 @@ impl Factors {
             total += self.diagonal[k] * (wanted - found * step).powi(2);
         }
         total
+    }
+}
+
+/// Rows one after the other, each with what is left to it by those of its head that are rounded already.
+struct Rows<'a> {
+    weights: &'a [f32],
+    cols: usize,
+    heads: &'a [Factors],
+    /// The errors of the rows so far.
+    errors: Vec<f64>,
+}
+
+impl<'a> Rows<'a> {
+    fn new(weights: &'a [f32], cols: usize, heads: &'a [Factors]) -> Self {
+        Self { weights, cols, heads, errors: Vec::new() }
+    }
+
+    /// The next row. `last` is the one before as it was rounded, empty at the start.
+    fn next(&mut self, last: &[f64]) -> Vec<f32> {
+        let done = self.errors.len();
+        self.errors.extend(self.weights[done..].iter().zip(last).map(|(&w, l)| f64::from(w) - l));
+        let row = self.errors.len() / self.cols;
+        let mut next = self.weights[row * self.cols..][..self.cols].to_vec();
+        let head_dim = self.heads.first().map_or(1, |head| head.order.len());
+        if let Some(head) = self.heads.get(row / head_dim) {
+            let (k, first) = (row % head_dim, row - row % head_dim);
+            let earlier = self.errors[first * self.cols..].chunks(self.cols);
+            for (u, errors) in head.back[k * head_dim..][..k].iter().zip(earlier) {
+                next.iter_mut().zip(errors).for_each(|(w, e)| *w = (f64::from(*w) + u * e) as f32);
+            }
+        }
+        next
     }
 }
 
@@ -271,7 +332,7 @@ mod tests {
             Matrix { weights: matrix.weights.clone(), scales, exponent: matrix.exponent + 4 }
         };
         let plain = error(&inputs, &weights, &scaled((matrix, groups)));
-        let found = moments.factors().round_int4(&weights);
+        let found = moments.factors().round_int4(&weights, &[]);
         assert!(found.0.weights.iter().all(|w| (-8..=7).contains(w)));
         let compensated = error(&inputs, &weights, &scaled(found));
         assert!(compensated < plain / 2.0, "{compensated}, {plain}");
@@ -281,7 +342,7 @@ mod tests {
     fn errors_of_inputs_that_go_together_cancel() {
         let weights = noise(20 * COLS, 9);
         let plain = error(&inputs(), &weights, &Matrix::round(&weights, COLS));
-        let compensated = error(&inputs(), &weights, &moments().factors().round(&weights));
+        let compensated = error(&inputs(), &weights, &moments().factors().round(&weights, &[]));
         println!("plain {plain}, compensated {compensated}");
         assert!(compensated < plain / 2.0, "{compensated}, {plain}");
     }
@@ -305,7 +366,8 @@ mod tests {
     #[test]
     fn without_inputs_every_weight_goes_to_the_nearest() {
         let weights = noise(4 * COLS, 3);
-        let (plain, found) = (Matrix::round(&weights, COLS), Moments::new(COLS).factors().round(&weights));
+        let (plain, found) =
+            (Matrix::round(&weights, COLS), Moments::new(COLS).factors().round(&weights, &[]));
         assert_eq!((found.weights, found.scales), (plain.weights, plain.scales));
     }
 
@@ -318,5 +380,55 @@ mod tests {
         let wanted = moments();
         let worst = found.sums.iter().zip(&wanted.sums).map(|(f, w)| (f - w).abs()).fold(0.0, f64::max);
         assert!(worst < 1e-3 * wanted.sums[COLS * COLS - 1], "{worst}");
+    }
+
+    #[test]
+    fn errors_of_rows_that_meet_one_vector_cancel_in_its_scores() {
+        let (n, rows) = (4, 12);
+        // Two heads, each of which meets vectors that nearly lie on a line.
+        let met = |head: usize| -> Vec<Vec<f64>> {
+            let vectors = noise(80 * n, 3 + head);
+            let line = |i: usize| f64::from(vectors[i * n]) * 3.0;
+            (0..80)
+                .map(|i| {
+                    (0..n).map(|c| f64::from(vectors[i * n + c]) * 0.2 + line(i) * (1 + c) as f64).collect()
+                })
+                .collect()
+        };
+        let heads = [0, 1, 2].map(|head| {
+            let mut moments = Moments::new(n);
+            for v in met(head) {
+                moments.add_moments(&(0..n * n).map(|i| v[i / n] * v[i % n]).collect::<Vec<_>>());
+            }
+            moments.factors_in_order()
+        });
+        let (weights, inputs) = (noise(rows * COLS, 9), inputs());
+        let of_scores = |matrix: &Matrix| -> f64 {
+            let unit = libm::exp2(f64::from(matrix.exponent));
+            let errors: Vec<f64> = (0..rows * COLS)
+                .map(|i| {
+                    f64::from(matrix.weights[i]) * f64::from(matrix.scales[i / COLS]) * unit
+                        - f64::from(weights[i])
+                })
+                .collect();
+            let products = inputs.chunks(COLS).flat_map(|x| {
+                errors
+                    .chunks(COLS)
+                    .map(|e| e.iter().zip(x).map(|(e, &x)| e * f64::from(x)).sum::<f64>())
+                    .collect::<Vec<_>>()
+            });
+            let products: Vec<f64> = products.collect();
+            (0..rows / n)
+                .flat_map(|head| met(head).into_iter().map(move |v| (head, v)))
+                .map(|(head, v)| {
+                    let of_head = products.chunks(rows).map(|p| &p[head * n..][..n]);
+                    of_head.map(|p| p.iter().zip(&v).map(|(p, v)| p * v).sum::<f64>().powi(2)).sum::<f64>()
+                })
+                .sum()
+        };
+        let factors = moments().factors();
+        let [apart, together] = [&[][..], &heads].map(|heads| of_scores(&factors.round(&weights, heads)));
+        println!("rows apart {apart:.4}, together {together:.4}");
+        assert!(together < apart / 2.0, "{together}, {apart}");
     }
 }

@@ -156,7 +156,7 @@ fn observe(model: &Model, text: &[u16], layer: usize) -> Result<Vec<Head>> {
 }
 
 /// The attention that a query gives to each key.
-fn probabilities(query: &[f64], keys: &[&[f64]]) -> Vec<f64> {
+pub fn probabilities(query: &[f64], keys: &[&[f64]]) -> Vec<f64> {
     let root = libm::sqrt(query.len() as f64);
     let dot = |key: &&[f64]| query.iter().zip(*key).map(|(q, k)| q * k).sum::<f64>() / root;
     let mut scores: Vec<f64> = keys.iter().map(dot).collect();
@@ -168,23 +168,33 @@ fn probabilities(query: &[f64], keys: &[&[f64]]) -> Vec<f64> {
 }
 
 /// Rows of `width` columns, one for each position, turned as the positions ask.
-fn rotated(model: &Model, values: &[f32], width: usize) -> Vec<f64> {
+pub fn rotated(model: &Model, values: &[f32], width: usize) -> Vec<f64> {
     let mut values: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
-    let config = model.config();
-    let head_dim = config.config.head_dim();
-    if config.config.positions == Positions::Rope {
-        for (position, row) in values.chunks_mut(width).enumerate() {
-            for head in row.chunks_mut(head_dim) {
-                for (i, pair) in head.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                    let exponent = -2.0 * i as f64 / head_dim as f64;
-                    let frequency = libm::pow(f64::from(config.rope_theta), exponent);
-                    let (sin, cos) = libm::sincos(position as f64 * frequency);
-                    *pair = [cos * pair[0] - sin * pair[1], sin * pair[0] + cos * pair[1]];
-                }
-            }
-        }
+    for (position, row) in values.chunks_mut(width).enumerate() {
+        rotate(row, &turns(model, position as f64));
     }
     values
+}
+
+/// The sine and cosine of each pair of a head at a position; none where nothing rotates.
+pub fn turns(model: &Model, position: f64) -> Vec<(f64, f64)> {
+    let config = model.config();
+    if config.config.positions != Positions::Rope {
+        return Vec::new();
+    }
+    let head_dim = config.config.head_dim();
+    let turn = |i: usize| {
+        let frequency = libm::pow(f64::from(config.rope_theta), -2.0 * i as f64 / head_dim as f64);
+        libm::sincos(position * frequency)
+    };
+    (0..head_dim / 2).map(turn).collect()
+}
+
+/// Turns the pairs of one head, or of several one after the other.
+pub fn rotate(heads: &mut [f64], turns: &[(f64, f64)]) {
+    for (pair, &(sin, cos)) in heads.as_chunks_mut::<2>().0.iter_mut().zip(turns.iter().cycle()) {
+        *pair = [cos * pair[0] - sin * pair[1], sin * pair[0] + cos * pair[1]];
+    }
 }
 
 /// Changes the rows of a KV head and of the query heads that read it.

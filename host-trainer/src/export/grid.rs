@@ -6,9 +6,9 @@
 use super::Options;
 use super::fold::Norms;
 use super::int4::{Weights, group, groups};
-use super::parts::{self, Part};
+use super::parts::{self, Part, source_name};
 use super::quantize::{Matrix, exponent_of, peak};
-use crate::model::{Model, WeightBits};
+use crate::model::{Model, Quantization, WeightBits};
 use crate::nn::math::{reduce, vectorized};
 use anyhow::{Result, ensure};
 use thumbformer::format::TensorSpec;
@@ -19,6 +19,7 @@ impl Weights {
         Some(match model.quantization()?.weights? {
             WeightBits::Int8 => Self::Int8,
             WeightBits::Int4 => Self::Int4,
+            WeightBits::Mixed => Self::Mixed,
         })
     }
 }
@@ -40,11 +41,10 @@ pub fn check(model: &Model, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Rounds a tensor of a model that was trained with weights of these bits, as its training did.
-pub fn part(model: &Model, bits: WeightBits, spec: TensorSpec, frac: u8) -> Result<Part> {
-    let int4 = bits == WeightBits::Int4 && spec.kind.is_block_part();
+/// Rounds a tensor of a model that was trained to be rounded, as its training did.
+pub fn part(model: &Model, trained: &Quantization, spec: TensorSpec, frac: u8) -> Result<Part> {
     parts::round(model, &Norms::new(model, false), spec, frac, &|spec, weights| {
-        if int4 {
+        if trained.is_int4(&source_name(model, spec)) {
             let (matrix, factors) = round(weights, spec.cols);
             return (matrix, Some(factors));
         }

@@ -1,7 +1,7 @@
 //! Real numbers to int4: a number of four bits for each weight, a factor of 1 to 15 for each group of columns of a row,
 //! and the row's scale.
 
-use super::quantize::{Matrix, exponent_of, peak};
+use super::quantize::{Matrix, NextRow, exponent_of, peak};
 use thumbformer::format::TensorKind;
 pub use thumbformer::format::nibbles::{group, groups};
 
@@ -32,7 +32,9 @@ const LARGEST: u8 = 15;
 /// Rounds a row-major matrix, every weight to the nearest number; returns its factors, too, group after group and row
 /// after row.
 pub fn round(values: &[f32], cols: usize) -> (Matrix, Vec<u8>) {
-    round_with(values, cols, &vec![1.0; cols], &mut |row, step, rounded| {
+    let mut rows = values.chunks(cols);
+    let mut next = |_: &[f64]| rows.next().unwrap_or_default().to_vec();
+    round_with(values, cols, &vec![1.0; cols], &mut next, &mut |row, step, rounded| {
         let weights = row.iter().zip(rounded).enumerate();
         weights.fold(0.0, |error, (column, (&weight, rounded))| {
             let (weight, step) = (f64::from(weight), step(column));
@@ -49,22 +51,26 @@ pub type RoundRow<'a> = dyn FnMut(&[f32], &dyn Fn(usize) -> f64, &mut [i8]) -> f
 /// Rounds a row-major matrix. For each scale of a row near the one that just holds its largest weight, a group gets the
 /// factor with the least squared error, each column's times its `importance`; then the scale is taken that `round_row`
 /// finds the least error for, and after that, factors that are one more or one less, as long as that error shrinks.
+/// `next` gives the rows, which may be a little off those of `values`.
 pub fn round_with(
     values: &[f32],
     cols: usize,
     importance: &[f64],
+    next: &mut NextRow<'_>,
     round_row: &mut RoundRow<'_>,
 ) -> (Matrix, Vec<u8>) {
     // The largest weight would be 7.5 steps of its group.
-    let steps: Vec<f64> =
-        values.chunks(cols).map(|row| f64::from(peak(row)) / 7.5 / f64::from(LARGEST)).collect();
-    let largest = steps.iter().fold(f64::MIN_POSITIVE, |m, &s| m.max(s));
+    let step = |row: &[f32]| f64::from(peak(row)) / 7.5 / f64::from(LARGEST);
+    let largest = step(values).max(f64::MIN_POSITIVE);
     // Candidates are up to 20 % above.
     let exponent = (exponent_of(1.25 * largest) - 14).clamp(-128, 127);
     let unit = libm::exp2(f64::from(exponent));
     let mut matrix = Matrix { weights: Vec::new(), scales: Vec::new(), exponent: exponent as i8 };
     let mut factors = Vec::new();
-    for (row, step) in values.chunks(cols).zip(steps) {
+    let mut last = Vec::new();
+    for _ in values.chunks(cols) {
+        let row = &next(&last)[..];
+        let step = step(row);
         let mut best = Row { scale: 1, factors: Vec::new(), weights: vec![0; cols], error: f64::INFINITY };
         for i in 0..=20 {
             let scale = libm::ceil(step / unit * (0.70 + 0.025 * f64::from(i))).clamp(1.0, 32767.0);
@@ -78,6 +84,8 @@ pub fn round_with(
                 factors != best.factors && best.improve(row, best.scale, factors, unit, round_row)
             })
         }) {}
+        let factor = |column| f64::from(best.factors[group(cols, column)]) * f64::from(best.scale) * unit;
+        last = best.weights.iter().enumerate().map(|(c, &w)| f64::from(w) * factor(c)).collect();
         matrix.weights.extend(best.weights);
         matrix.scales.push(best.scale);
         factors.extend(best.factors);

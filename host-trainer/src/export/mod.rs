@@ -16,7 +16,9 @@ pub(crate) mod int4;
 mod limit;
 mod measure;
 mod parts;
+mod plan;
 pub(crate) mod quantize;
+mod scores;
 mod sensitivity;
 mod source;
 mod target;
@@ -26,6 +28,8 @@ pub use budget::Bits;
 pub use calibrate::Peaks;
 pub use group::Zeros;
 pub use int4::Weights;
+pub(crate) use parts::tensor_name;
+pub use plan::plan;
 pub use sensitivity::{Row, Sensitivity};
 pub use target::Target;
 
@@ -128,7 +132,8 @@ pub fn export(
     let learned = model;
     let model = &*learned.rounded();
     let quantization = learned.quantization();
-    let trained = quantization.and_then(|quantization| quantization.weights);
+    let trained = quantization.filter(|quantization| quantization.weights.is_some());
+    let mixed = options.weights == Weights::Mixed && trained.is_none();
     grid::check(learned, options)?;
     let mut config = model.config().config;
     if let Some(seq_len) = options.seq_len {
@@ -140,7 +145,7 @@ pub fn export(
         config.seq_len = seq_len;
     }
     ensure!(
-        options.weights != Weights::Mixed || options.flash_budget.is_some(),
+        !mixed || options.flash_budget.is_some(),
         "mixed bits: found no flash budget to choose by, wanted one"
     );
     let classifies = config.n_classes > 0;
@@ -150,7 +155,9 @@ pub fn export(
     );
     // As much again as is read for rounding is held out, to check the result on.
     let wanted = calibrate::wanted(&config);
-    let calibration = match &calibration[..calibration.len().min(2 * wanted)] {
+    let (calibration, held_out) = calibration.split_at(calibration.len().min(wanted));
+    let held_out = &held_out[..held_out.len().min(wanted)];
+    let calibration = match calibration {
         [] => Cow::Owned(calibrate::write_text(model)?),
         text => Cow::Borrowed(text),
     };
@@ -178,7 +185,7 @@ pub fn export(
     let specs: Vec<TensorSpec> = config.tensors().collect();
     let rounded = |bits: &dyn Fn(TensorSpec) -> u8, inputs: Option<&Inputs>| -> Result<Vec<Part>> {
         let round = |&spec: &TensorSpec| match trained {
-            Some(bits) => grid::part(learned, bits, spec, draft.frac),
+            Some(trained) => grid::part(learned, trained, spec, draft.frac),
             None => source.round(spec, bits(spec), draft.frac, inputs),
         };
         specs.iter().map(round).collect()
@@ -200,13 +207,12 @@ pub fn export(
     let nearest = rounded(&plain_bits, None)?;
     let nearest = draft.file(&nearest.iter().collect::<Vec<_>>(), wide, Target::Any)?;
     if let Some(budget) = options.flash_budget {
-        let mixed = options.weights == Weights::Mixed;
         let least = rounded(&|spec| if mixed { 4 } else { plain_bits(spec) }, None)?;
         let least: Vec<&Part> = least.iter().collect();
         let bytes = draft.len(&least, options.target);
         if bytes > budget {
             let rows = rows(&least, wide, &vec![Cost::default(); specs.len()]);
-            return Err(limit::too_large(bytes, budget, rows, mixed));
+            return Err(limit::too_large(bytes, budget, rows, mixed, trained.is_some()));
         }
     }
     (options.progress)("reading or writing a text to round by");
@@ -220,12 +226,12 @@ pub fn export(
     let probe = || Measure::new(model, &text[..text.len().min((2048 / chunk).max(1) * chunk + 1)], chunk);
     let measure = LazyCell::new(|| Measure::new(model, &text, chunk));
     let measure = || measure.as_ref().map_err(|error| anyhow!("{error:#}"));
-    let (fours, mut bits) = match options.weights {
-        Weights::Mixed => (rounded(&|_| 4, Some(&inputs))?, None),
-        Weights::Int8 | Weights::Int4 => (Vec::new(), None),
+    let (fours, mut bits) = match mixed {
+        true => (rounded(&|_| 4, Some(&inputs))?, None),
+        false => (Vec::new(), None),
     };
     let mut parts: Vec<&Part> = plain.iter().collect();
-    if let (Weights::Mixed, Some(budget)) = (options.weights, options.flash_budget) {
+    if let (true, Some(budget)) = (mixed, options.flash_budget) {
         (options.progress)("choosing the bits of the weights");
         let probe = probe()?;
         let cost = |(i, &spec)| -> Result<(Cost, Cost)> {
@@ -277,8 +283,8 @@ pub fn export(
     if let Some(limit) = options.max_loss_increase {
         // Rows are the fastest layout here, and every layout gives the same integers.
         let rows = draft.file(&parts, &input, Target::Any)?;
-        let found = match calibration.get(wanted..).filter(|held_out| held_out.len() > chunk) {
-            Some(held_out) if !classifies => {
+        let found = match held_out {
+            held_out if held_out.len() > chunk && !classifies => {
                 let measure = Measure::new(model, held_out, chunk)?;
                 let increase = measure.file(&rows)?.loss - measure.loss;
                 limit::Increase { nats: increase, text: format!("{} held-out tokens", measure.tokens()) }
@@ -297,7 +303,7 @@ pub fn export(
         };
         (options.progress)(&found.to_string());
         if found.nats > limit {
-            return Err(limit::too_lossy(&found, limit, &sensitivity()?));
+            return Err(limit::too_lossy(&found, limit, &sensitivity()?, trained.is_some()));
         }
     }
     let sensitivity = options.sensitivity.then(sensitivity).transpose()?;

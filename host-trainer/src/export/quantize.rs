@@ -14,7 +14,9 @@ pub struct Matrix {
 impl Matrix {
     /// Rounds a row-major matrix, every weight to the nearest integer.
     pub fn round(values: &[f32], cols: usize) -> Self {
-        Self::round_with(values, cols, &mut |row, step, rounded| {
+        let mut rows = values.chunks(cols);
+        let mut next = |_: &[f64]| rows.next().unwrap_or_default().to_vec();
+        Self::round_with(values, cols, &mut next, &mut |row, step, rounded| {
             let pairs = row.iter().zip(rounded);
             pairs.fold(0.0, |error, (&weight, rounded)| {
                 let found = round_by(f64::from(weight), step);
@@ -30,15 +32,21 @@ impl Matrix {
     ///
     /// `round_row` rounds a row by a step and tells its error. Of the scales from the one that just holds the largest
     /// weight to 5 % less, which cut that weight and are finer for all others, the one of the least error is taken.
-    pub fn round_with(values: &[f32], cols: usize, round_row: &mut RoundRow<'_>) -> Self {
-        let steps: Vec<f64> = values.chunks(cols).map(|row| f64::from(peak(row)) / 127.0).collect();
-        let largest = steps.iter().fold(f64::MIN_POSITIVE, |m, &s| m.max(s));
+    /// `next` gives the rows, which may be a little off those of `values`.
+    pub fn round_with(
+        values: &[f32],
+        cols: usize,
+        next: &mut NextRow<'_>,
+        round_row: &mut RoundRow<'_>,
+    ) -> Self {
+        let largest = f64::max(f64::from(peak(values)) / 127.0, f64::MIN_POSITIVE);
         let exponent = (exponent_of(largest) - 14).clamp(-128, 127);
         let unit = libm::exp2(f64::from(exponent));
-        let (mut weights, mut scales) = (vec![0; values.len()], vec![1; steps.len()]);
-        let mut rounded = vec![0; cols];
-        let rows = values.chunks(cols).zip(weights.chunks_mut(cols));
-        for ((row, weights), (scale, step)) in rows.zip(scales.iter_mut().zip(steps)) {
+        let (mut weights, mut scales) = (vec![0; values.len()], vec![1; values.len() / cols]);
+        let (mut rounded, mut last) = (vec![0; cols], Vec::new());
+        for (weights, scale) in weights.chunks_mut(cols).zip(&mut scales) {
+            let row = &next(&last)[..];
+            let step = f64::from(peak(row)) / 127.0;
             let mut least = f64::INFINITY;
             for i in 0..=10 {
                 let candidate = libm::ceil(step / unit * (1.0 - 0.005 * f64::from(i))).clamp(1.0, 32767.0);
@@ -48,10 +56,15 @@ impl Matrix {
                     weights.copy_from_slice(&rounded);
                 }
             }
+            let step = f64::from(*scale) * unit;
+            last = weights.iter().map(|&w| f64::from(w) * step).collect();
         }
         Self { weights, scales, exponent: exponent as i8 }
     }
 }
+
+/// The next row to round, and the one before as it was rounded; empty at the start.
+pub type NextRow<'a> = dyn FnMut(&[f64]) -> Vec<f32> + 'a;
 
 /// Rounds a row by a step into integers of -127 to 127, and returns the error.
 pub type RoundRow<'a> = dyn FnMut(&[f32], f64, &mut [i8]) -> f64 + 'a;

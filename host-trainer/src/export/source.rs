@@ -40,7 +40,8 @@ impl<'m> Source<'m> {
 
     /// The second moments of what the matrices read.
     pub fn inputs(&self, text: &[u16]) -> Result<Inputs> {
-        Inputs::observe(&self.eight, &self.norms(8), text)
+        let four = matches!(self.eight, Cow::Owned(_)).then_some(self.four);
+        Inputs::observe(&self.eight, &self.norms(8), four, text)
     }
 
     /// Rounds a tensor to so many bits, by its inputs where they are known.

@@ -15,7 +15,7 @@ pub use decoder::{decoder, quantized_decoder};
 pub use params::Params;
 pub use quantized::{Quantization, WeightBits, Width};
 
-use crate::nn::graph::{Frozen, Given, Memory, Network, Recorder, Training};
+use crate::nn::graph::{Frozen, Given, Memory, Network, Recorder};
 use anyhow::{Result, ensure};
 use std::borrow::Cow;
 use thumbformer::Config;
@@ -63,7 +63,7 @@ impl Model {
                 new.copy_from_slice(known);
             }
         }
-        Ok(model.with_quantization(self.quantization))
+        Ok(model.with_quantization(self.quantization.clone()))
     }
 
     /// The same parameters, to be rounded where this says, in every forward pass and at export.
@@ -72,17 +72,18 @@ impl Model {
     }
 
     /// Where it was trained to be rounded.
-    pub fn quantization(&self) -> Option<Quantization> {
-        self.quantization
+    pub fn quantization(&self) -> Option<&Quantization> {
+        self.quantization.as_ref()
     }
 
     /// A model that computes the same, with weights that are rounded once and for all.
     pub fn rounded(&self) -> Cow<'_, Self> {
-        match self.quantization {
+        match &self.quantization {
             Some(quantization @ Quantization { weights: Some(_), .. }) => {
                 let mut rounded = self.clone();
                 quantization.round(&self.config.config, &self.params, &mut rounded.params.values);
-                rounded.quantization = Some(Quantization { weights: None, ..quantization });
+                rounded.quantization =
+                    Some(Quantization { weights: None, int4: Vec::new(), ..quantization.clone() });
                 Cow::Owned(rounded)
             }
             _ => Cow::Borrowed(self),
@@ -155,7 +156,7 @@ impl Model {
         self.check(tokens)?;
         let (network, mut memory) = self.in_use(tokens.len());
         let given = Given { tokens, ..Given::default() };
-        network.infer_inside(&self.params.values, &given, &mut memory, observe);
+        network.infer_inside(&self.rounded().params.values, &given, &mut memory, observe);
         Ok(())
     }
 
@@ -170,7 +171,7 @@ impl Model {
     }
 
     fn in_network(&self) -> Quantization {
-        self.quantization.unwrap_or(Quantization::NONE)
+        self.quantization.clone().unwrap_or(Quantization::NONE)
     }
 
     fn in_use(&self, t: usize) -> (Network<Frozen, f32>, Memory<f32>) {
@@ -179,16 +180,6 @@ impl Model {
         let network = net.finish(logits).freeze();
         let memory = Memory::new(&network);
         (network, memory)
-    }
-}
-
-impl ModelConfig {
-    /// The decoder with its loss, for one sequence of `t` tokens at a time, in training.
-    pub fn training_network(&self, t: usize, dropout: f32) -> Network<Training, f32> {
-        let mut net = Recorder::new(1, t);
-        let logits = decoder(&mut net, self, dropout);
-        let loss = net.cross_entropy(0.0, logits);
-        net.finish(loss)
     }
 }
 

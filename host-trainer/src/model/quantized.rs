@@ -5,18 +5,24 @@
 //! been rounded (the straight-through estimator: Bengio, Leonard and Courville 2013, section 4).
 
 use super::Params;
+use crate::export::tensor_name;
+use crate::glob;
 use crate::nn::fake_quantize::{int4_groups, int8_rows};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use thumbformer::Config;
-use thumbformer::format::InputWidth;
+use thumbformer::format::{InputWidth, TensorKind, TensorSpec};
 
 /// Where numbers are rounded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantization {
-    /// The weights of the blocks' matrices; embedding and head get eight bits either way. None: they are what they are.
+    /// The weights of the matrices. None: they are what they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightBits>,
+    /// Of mixed bits, the tensors that get four: names or patterns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub int4: Vec<String>,
     /// The vectors that matrices read.
     #[serde(default = "a8", skip_serializing_if = "Option::is_none")]
     pub activations: Option<Width>,
@@ -25,14 +31,16 @@ pub struct Quantization {
     pub cache: bool,
 }
 
-/// Bits of the weights of the blocks.
+/// Bits of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum WeightBits {
     /// Eight bits and a scale for each row
     Int8,
-    /// Four bits, a factor for each group of 32 columns and a scale for each row
+    /// In the blocks four bits, a factor for each group of 32 columns and a scale for each row; elsewhere eight
     Int4,
+    /// Four where they cost the least for the bytes that they save, as a flash budget wants it; elsewhere eight
+    Mixed,
 }
 
 /// Bits of a vector that a matrix reads.
@@ -64,33 +72,73 @@ const fn yes() -> bool {
 
 impl Quantization {
     /// Nothing is rounded.
-    pub const NONE: Self = Self { weights: None, activations: None, cache: false };
+    pub const NONE: Self = Self { weights: None, int4: Vec::new(), activations: None, cache: false };
 
     /// All that the runtime rounds, vectors to 8 bits.
     pub const fn all(weights: WeightBits) -> Self {
-        Self { weights: Some(weights), activations: a8(), cache: true }
+        Self { weights: Some(weights), int4: Vec::new(), activations: a8(), cache: true }
+    }
+
+    /// Whether a tensor of a checkpoint gets four bits.
+    pub fn is_int4(&self, tensor: &str) -> bool {
+        match self.weights {
+            Some(WeightBits::Int4) => tensor.starts_with("layers."),
+            Some(WeightBits::Mixed) => self.int4.iter().any(|pattern| glob::matches(pattern, tensor)),
+            Some(WeightBits::Int8) | None => false,
+        }
+    }
+
+    /// Says which tensors cannot have the bits that they would get.
+    pub fn validate(&self, config: &Config) -> Result<()> {
+        let mixed = self.weights == Some(WeightBits::Mixed);
+        ensure!(
+            mixed != self.int4.is_empty(),
+            "quantization: int4: found {} names of tensors, wanted {}",
+            self.int4.len(),
+            if mixed {
+                "those that get four bits, or a flash budget to choose them by"
+            } else {
+                "none without mixed bits"
+            }
+        );
+        let names: Vec<String> = config.tensors().filter(|s| is_weight(*s)).map(tensor_name).collect();
+        for pattern in &self.int4 {
+            ensure!(
+                names.iter().any(|name| glob::matches(pattern, name)),
+                "quantization: int4: found {pattern:?}, wanted the name of a matrix"
+            );
+        }
+        for spec in config.tensors().filter(|s| is_weight(*s)) {
+            let [first, own] = [config.spec(spec.kind.first_reader(), spec.layer), spec].map(tensor_name);
+            ensure!(
+                self.is_int4(&first) == self.is_int4(&own),
+                "quantization: int4: found one of {first} and {own}, wanted both or neither: they read one vector"
+            );
+        }
+        Ok(())
     }
 
     /// Writes the parameters to `rounded`, its matrices as the device will have them.
     pub fn round(&self, config: &Config, params: &Params, rounded: &mut Vec<f32>) {
         rounded.clone_from(&params.values);
-        let Some(bits) = self.weights else {
+        if self.weights.is_none() {
             return;
-        };
+        }
         for tensor in params.tensors().iter().filter(|tensor| tensor.is_matrix()) {
             let values = &mut rounded[tensor.range.clone()];
             let factor =
                 if tensor.name.ends_with(".attention.wq.weight") { query_factor(config) } else { 1.0 };
             values.iter_mut().for_each(|w| *w *= factor);
-            match bits {
-                WeightBits::Int4 if tensor.name.starts_with("layers.") => {
-                    int4_groups(values, tensor.shape[1])
-                }
-                _ => int8_rows(values, tensor.shape[1]),
-            }
+            let round = if self.is_int4(&tensor.name) { int4_groups } else { int8_rows };
+            round(values, tensor.shape[1]);
             values.iter_mut().for_each(|w| *w /= factor);
         }
     }
+}
+
+/// Whether a tensor has weights that are rounded.
+fn is_weight(spec: TensorSpec) -> bool {
+    spec.kind.is_matrix() || matches!(spec.kind, TensorKind::Embedding | TensorKind::PositionEmbedding)
 }
 
 /// What the weights of queries are multiplied by at export: scores are logarithms to base two.
@@ -112,6 +160,28 @@ mod tests {
         assert_eq!((found.activations, found.cache), (Some(Width::A16), false));
         assert_eq!(toml::from_str::<Quantization>(&toml::to_string(&found).unwrap()).unwrap(), found);
         assert!(toml::from_str::<Quantization>("weights = \"int2\"").is_err());
+    }
+
+    #[test]
+    fn mixed_bits_are_those_of_a_list() {
+        let config = &ModelConfig::default().config;
+        let mixed = |int4: &[&str]| Quantization {
+            int4: int4.iter().map(|&name| name.to_owned()).collect(),
+            ..Quantization::all(WeightBits::Mixed)
+        };
+        let found = mixed(&["layers.0.feed_forward.w?.weight", "tok_embeddings.weight"]);
+        found.validate(config).unwrap();
+        assert!(found.is_int4("layers.0.feed_forward.w2.weight") && found.is_int4("tok_embeddings.weight"));
+        assert!(!found.is_int4("layers.1.feed_forward.w2.weight"));
+        for (wrong, expected) in [
+            (mixed(&[]), "found 0 names"),
+            (mixed(&["layers.0.ffn_norm.weight"]), "wanted the name of a matrix"),
+            (mixed(&["layers.0.attention.wq.weight"]), "they read one vector"),
+            (Quantization { weights: Some(WeightBits::Int8), ..found.clone() }, "none without mixed bits"),
+        ] {
+            let error = wrong.validate(config).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The whole model's gradient, and what a forward pass shows.
 
 use super::*;
+use crate::nn::graph::Training;
 use crate::nn::random::Random;
 use thumbformer::{Activation, Config, NormKind, Positions};
 
@@ -199,4 +200,17 @@ fn attention_maps_are_the_weights_of_the_values() {
         })
         .unwrap();
     assert_eq!(maps, 2);
+}
+
+#[test]
+fn attention_maps_are_those_of_the_rounded_weights() {
+    let maps = |model: &Model| {
+        let mut maps = Vec::new();
+        model.attention_maps(&[1, 7, 3, 10], &mut |_, weights| maps.extend_from_slice(weights)).unwrap();
+        maps
+    };
+    let plain = model(LLAMA);
+    let learned = plain.clone().with_quantization(Some(Quantization::all(WeightBits::Int4)));
+    assert!(maps(&learned) == maps(&learned.rounded()));
+    assert!(maps(&learned) != maps(&plain));
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use thumbformer::NormKind;
 
-/// The configuration of a run, in TOML a `[model]`, a `[training]`, a `[finetune]` and a `[data]` section. Each has a
-/// default.
+/// The configuration of a run, in TOML a `[model]`, a `[training]`, a `[finetune]`, a `[data]`, a `[quantization]` and a
+/// `[distillation]` section. Each may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
@@ -110,6 +110,19 @@ impl Default for DataConfig {
 }
 
 impl DataConfig {
+    /// Refuses what no text has.
+    pub fn check_text(&self) -> Result<()> {
+        if let Some(pairs) = &self.pairs {
+            bail!("data: pairs: found {}, wanted a text; `finetune --pairs` learns answers", pairs.display());
+        }
+        if let Some(found) = self.row_len {
+            bail!(
+                "data: row_len: found {found}, wanted none: sequences of a text fill the context (seq_len)"
+            );
+        }
+        Ok(())
+    }
+
     /// Refuses data that is prepared in another way than that of the run to go on with.
     pub fn check_same(&self, run: &Self) -> Result<()> {
         let settings = |data: &Self| -> Result<toml::Table> {
@@ -250,6 +263,9 @@ impl Default for TrainingConfig {
     }
 }
 
+/// Sequences of a step at most; far more than any memory has room for.
+const MOST_SEQUENCES: usize = 1 << 24;
+
 /// How long a run lasts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Budget {
@@ -296,6 +312,12 @@ impl TrainConfig {
         for (name, found) in counts {
             ensure!(found > 0, "{name}: found 0, wanted at least 1");
         }
+        ensure!(
+            t.batch.checked_mul(t.accumulate).is_some_and(|sequences| sequences <= MOST_SEQUENCES),
+            "batch, accumulate: found {} and {}, wanted at most {MOST_SEQUENCES} sequences in a step",
+            t.batch,
+            t.accumulate
+        );
         let (found, wanted) = (self.sequence(), self.model.config.seq_len);
         ensure!(found <= wanted, "row_len: found {found}, wanted at most {wanted} (seq_len)");
         let batch_norm = self.model.config.norm == NormKind::Batch;
@@ -343,6 +365,9 @@ impl TrainConfig {
         );
         let usable = t.checkpoint_seconds >= 0.0;
         ensure!(usable, "checkpoint_seconds: found {}, wanted 0 or more", t.checkpoint_seconds);
+        if let Some(quantization) = &self.quantization {
+            quantization.validate(&self.model.config)?;
+        }
         if let Some(distillation) = &self.distillation {
             let n_classes = self.model.config.n_classes;
             ensure!(
@@ -420,6 +445,10 @@ mod tests {
             ("steps = 1\nwarmup = 1.5", "warmup: found 1.5, wanted 0 to 1"),
             ("steps = 1\nema = 1.0", "ema: found 1, wanted 0 to less than 1"),
             ("steps = 1\naccumulate = 0", "accumulate: found 0, wanted at least 1"),
+            (
+                "steps = 1\nbatch = 4294967296\naccumulate = 4294967296",
+                "batch, accumulate: found 4294967296 and 4294967296, wanted at most 16777216 sequences",
+            ),
             ("steps = 1\npatience = 0", "patience: found 0, wanted at least 1"),
             (
                 "steps = 1\nschedule = \"wsd\"\ncooldown = 0.99",

@@ -53,7 +53,7 @@ impl DistillationConfig {
 /// The network of a run, with its loss, for one sequence at a time.
 pub fn network(config: &TrainConfig) -> Network<Training, f32> {
     let mut net = Recorder::new(1, config.sequence());
-    let quantization = config.quantization.unwrap_or(Quantization::NONE);
+    let quantization = config.quantization.clone().unwrap_or(Quantization::NONE);
     let logits = quantized_decoder(&mut net, &config.model, config.training.dropout, quantization);
     let loss = match &config.distillation {
         Some(d) => net.distillation(d.temperature, d.share, logits),

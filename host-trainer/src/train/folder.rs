@@ -7,10 +7,11 @@ use super::config::TrainConfig;
 use super::samples::Samples;
 use crate::checkpoint::{self, Info, State, check_output, write_atomically};
 use crate::model::Model;
+use crate::prepare;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Refuses a folder in which no run can begin or, with `resume`, none can go on: before the work that comes first.
@@ -85,7 +86,10 @@ impl RunFolder {
 
     /// Adds a line to the metrics.
     pub fn record(&mut self, line: &Value) -> Result<()> {
-        writeln!(self.metrics, "{line}").with_context(|| format!("{}", self.path.join(METRICS).display()))
+        // At once, so that no reader and no kill meets a part of it.
+        self.metrics
+            .write_all(format!("{line}\n").as_bytes())
+            .with_context(|| format!("{}", self.path.join(METRICS).display()))
     }
 
     /// Writes the state, then the model and the average, if there is one.
@@ -173,9 +177,21 @@ pub(super) const VALID_TARGETS: &str = "valid.targets.u16";
 /// The folder of the streams of tokens that the run reads; see [`prepare`](crate::prepare).
 pub const TOKENS: &str = "tokens";
 
+/// All files that a run may have, but for the report.
+pub fn run_files(run_dir: &Path) -> Vec<PathBuf> {
+    let names = [CONFIG, METRICS, MODEL, BEST, AVERAGE, STATE, VALID, VALID_TARGETS, TRAIN, TRAIN_TARGETS];
+    let streams = [prepare::TRAIN, prepare::VALID].map(|name| run_dir.join(TOKENS).join(name));
+    names.map(|name| run_dir.join(name)).into_iter().chain(streams).collect()
+}
+
 /// Drops the metrics of steps that are going to be done again.
 fn forget_after(metrics: &Path, step: u64) -> Result<()> {
-    let text = fs::read_to_string(metrics).unwrap_or_default();
+    let bytes = match fs::read(metrics) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        bytes => bytes.with_context(|| format!("cannot read {}", metrics.display()))?,
+    };
+    // The last line may be cut off within a character.
+    let text = String::from_utf8_lossy(&bytes);
     let done = |line: &&str| {
         let value: Option<Value> = serde_json::from_str(line).ok();
         value.is_some_and(|value| value["step"].as_u64().is_some_and(|s| s <= step))

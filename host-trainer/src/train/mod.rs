@@ -16,7 +16,7 @@ mod turns;
 
 pub use config::{Budget, DataConfig, TrainConfig, TrainingConfig, View};
 pub use distill::{DistillationConfig, check_teacher, write};
-pub use folder::{TOKENS, check_folder};
+pub use folder::{TOKENS, check_folder, run_files};
 pub(crate) use interrupt::Interruptible;
 pub use metrics::{Metrics, Sample, Step};
 pub use samples::{Rows, Samples};

@@ -126,7 +126,11 @@ impl<'a> Samples<'a> {
 
     /// Whether `limit` tokens are less than all.
     pub(super) fn exceeds(self, limit: usize) -> bool {
-        self.tokens().len() > limit.saturating_add(1)
+        match self {
+            // The last token is a target only.
+            Self::Text(tokens) => tokens.len() > limit.saturating_add(1),
+            Self::Rows { tokens, .. } => tokens.len() > limit,
+        }
     }
 
     fn loss_of_rows(self, model: &Model, limit: usize, len: usize, threads: usize) -> Examined {
@@ -161,4 +165,18 @@ impl Rows {
 /// How many of some targets count.
 pub(super) fn counted(targets: &[u16]) -> usize {
     targets.iter().filter(|&&target| target != IGNORED).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_counts_inputs() {
+        let tokens = [0; 9];
+        let rows = Samples::Rows { len: 3, tokens: &tokens, targets: &tokens };
+        assert!(!rows.exceeds(9) && rows.exceeds(8));
+        let text = Samples::Text(&tokens);
+        assert!(!text.exceeds(8) && text.exceeds(7));
+    }
 }

@@ -87,7 +87,7 @@ impl Trainer {
     pub fn from(config: TrainConfig, model: Model) -> Result<Self> {
         config.validate()?;
         ensure!(*model.config() == config.model, "[model]: found another shape than the model's");
-        let model = model.with_quantization(config.quantization);
+        let model = model.with_quantization(config.quantization.clone());
         let teacher = config.distillation.as_ref().map(|d| Teacher::read(&d.teacher, &config)).transpose()?;
         let len = model.params().values.len();
         let (adapters, rules) = what_learns(&config, &model)?;
@@ -227,7 +227,7 @@ impl Trainer {
         // A batch without a target that counts teaches nothing.
         let targets = drawn.iter().map(|(_, targets)| counted(targets)).sum::<usize>().max(1);
         let scale = 1.0 / targets as f32;
-        let params = match self.config.quantization {
+        let params = match &self.config.quantization {
             None => &self.model.params().values,
             Some(quantization) => {
                 quantization.round(&self.config.model.config, self.model.params(), &mut self.rounded);

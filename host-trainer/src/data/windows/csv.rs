@@ -47,14 +47,14 @@ fn steps(table: &Table, options: &Options, builder: &mut Builder) -> Result<()> 
     }
     let mut start = 0;
     for run in table.labels.chunk_by(|a, b| a == b) {
-        let mut at = 0;
-        while at + window <= run.len() {
+        let mut used = 0;
+        // A hop may reach far beyond the end.
+        for at in (0..run.len()).step_by(hop).take_while(|at| window <= run.len() - at) {
             let from = (start + at) * columns;
             builder.push(&run[0], &table.values[from..from + window * columns]);
-            at += hop;
+            used = at + window;
         }
-        // What is behind the last window; a hop may also reach beyond the end.
-        let used = if at == 0 { 0 } else { at - hop + window };
+        // What is behind the last window.
         builder.left_out += run.len() - used;
         start += run.len();
     }

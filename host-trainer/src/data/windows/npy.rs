@@ -18,7 +18,9 @@ pub fn read(bytes: &[u8], labels: &[String], builder: &mut Builder) -> Result<()
     ensure!(count == labels.len(), "found {count} windows, wanted {} as there are labels", labels.len());
     ensure!(steps > 0, "shape: found {shape:?}, wanted at least one step");
     builder.set_channels(channels)?;
-    for (i, (label, window)) in labels.iter().zip(values.chunks_exact(steps * channels)).enumerate() {
+    let size = steps.checked_mul(channels);
+    let size = size.with_context(|| format!("shape: found {shape:?}, wanted smaller windows"))?;
+    for (i, (label, window)) in labels.iter().zip(values.chunks_exact(size)).enumerate() {
         if let Some(at) = window.iter().position(|value| !value.is_finite()) {
             bail!(
                 "value {:?}: found {}, wanted a finite number",
