@@ -5,17 +5,18 @@ from struct import unpack_from
 from .refused import refuse_unless
 
 UNKNOWN, BEGIN, END, BYTES, PIECES = 0, 1, 2, 3, 259
-LLAMA_BPE, BYTE_BPE = range(2)
+LLAMA_BPE, BYTE_BPE, CHARACTERS = range(3)
 
 
 class Tokenizer:
     def __init__(self, section, vocab_size):
         refuse_unless(len(section) >= 8, "BadTokenizer")
         self.kind, zero, tokens = unpack_from("<BBH", section)
-        refuse_unless(self.kind in (LLAMA_BPE, BYTE_BPE), "UnknownTokenizer")
+        refuse_unless(self.kind in (LLAMA_BPE, BYTE_BPE, CHARACTERS), "UnknownTokenizer")
+        self.first = BYTES if self.kind == CHARACTERS else PIECES
         refuse_unless(zero == 0, "BadTokenizer")
-        refuse_unless(PIECES <= tokens <= vocab_size, "BadTokenizer")
-        n = tokens - PIECES
+        refuse_unless(self.first <= tokens <= vocab_size, "BadTokenizer")
+        n = tokens - self.first
         pool = section[8 + 8 * n :]
         refuse_unless(len(section) >= 8 + 8 * n, "BadTokenizer")
         ends = unpack_from(f"<{n + 1}I", section, 4)
@@ -26,7 +27,7 @@ class Tokenizer:
         by_bytes = unpack_from(f"<{n}H", section, 8 + 6 * n)
         refuse_unless(list(by_bytes) == sorted(range(n), key=lambda i: (self.pieces[i], i)), "BadTokenizer")
         # Of pieces of the same bytes, the lowest number.
-        self.ids = {piece: PIECES + i for i, piece in reversed(list(enumerate(self.pieces)))}
+        self.ids = {piece: self.first + i for i, piece in reversed(list(enumerate(self.pieces)))}
 
     def encode(self, text):
         """The tokens of bytes that begin a sequence."""
@@ -41,31 +42,38 @@ class Tokenizer:
     def start(self, text):
         if self.kind == BYTE_BPE:
             return [BYTES + b for b in text]
-        tokens, rest = [], b" " + text if text else text
+        tokens, rest = [], b" " + text if text and self.kind == LLAMA_BPE else text
         while rest:
             end = 1
             while end < min(4, len(rest)) and 0x80 <= rest[end] <= 0xBF:
                 end += 1
             character, rest = rest[:end], rest[end:]
             piece = self.ids.get(character)
-            tokens.extend([BYTES + b for b in character] if piece is None else [piece])
+            if piece is not None:
+                tokens.append(piece)
+            elif self.kind == CHARACTERS:
+                tokens.append(UNKNOWN)
+            else:
+                tokens.extend(BYTES + b for b in character)
         return tokens
 
     def merge(self, pair):
         """The rank of what two neighbours make, if they make something."""
+        if self.kind == CHARACTERS:
+            return None
         first = PIECES if self.kind == LLAMA_BPE else BYTES
         if min(pair) < first:
             return None
         piece = self.ids.get(self.bytes(pair[0]) + self.bytes(pair[1]))
-        return None if piece is None else self.ranks[piece - PIECES]
+        return None if piece is None else self.ranks[piece - self.first]
 
     def bytes(self, token):
         if token < BYTES:
             return b""
-        if token < PIECES:
+        if token < self.first:
             return bytes([token - BYTES])
         # Tokens beyond the section have no text.
-        return self.pieces[token - PIECES] if token - PIECES < len(self.pieces) else b""
+        return self.pieces[token - self.first] if token - self.first < len(self.pieces) else b""
 
     def decode(self, tokens):
         out, before = b"", None
