@@ -11,6 +11,11 @@ const RATIO: f64 = 3.0 / 2.0;
 /// .. or this, in nats per token, which is a tenth of what int8 weights and keys cost a small model.
 const NOTHING: f64 = 2e-4;
 
+/// With 16 bits, so many products take an instruction more ..
+const PRODUCTS_PER_INSTRUCTION: usize = 5;
+/// .. and an input takes so many fewer, since it need not be rounded to 8.
+const INSTRUCTIONS_PER_INPUT: usize = 6;
+
 /// Matrices whose widths are chosen together, in all blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
@@ -50,10 +55,15 @@ impl Group {
         }
     }
 
-    /// Products per token, to which the instructions that 16 bits take more are in proportion.
-    fn products(self, config: &Config) -> usize {
-        let own = config.tensors().filter(|spec| Self::of(spec.kind) == Some(self));
-        own.map(|spec| spec.rows * spec.cols).sum()
+    /// Instructions per token that 16 bits take more than 8, or 1 where they take none; about those of a Cortex-M4
+    /// (decision 007).
+    fn cost(self, config: &Config) -> usize {
+        let own = || config.tensors().filter(move |spec| Self::of(spec.kind) == Some(self));
+        let products: usize = own().map(|spec| spec.rows * spec.cols).sum();
+        // One vector is rounded for all the matrices that read it.
+        let reads = |kind| !matches!(kind, TensorKind::Wk | TensorKind::Wv | TensorKind::W3);
+        let inputs: usize = own().filter(|spec| reads(spec.kind)).map(|spec| spec.cols).sum();
+        (products / PRODUCTS_PER_INSTRUCTION).saturating_sub(inputs * INSTRUCTIONS_PER_INPUT).max(1)
     }
 }
 
@@ -73,20 +83,19 @@ pub struct Widths {
     all_wide: f64,
     all_narrow: f64,
     chosen: f64,
-    /// The divergence with one group alone at 16 bits, and its share of the products.
-    alone: Vec<(Group, f64, f64)>,
+    /// The divergence with one group alone at 16 bits, and the instructions that it takes more.
+    alone: Vec<(Group, f64, usize)>,
 }
 
 /// Chooses by what the runtime makes of a text. `file` writes the model with the given groups at 16 bits.
 ///
-/// From 8 bits everywhere, 16 go to the group that gains the most for its products, over and over until the
+/// From 8 bits everywhere, 16 go to the group that gains the most for its instructions, over and over until the
 /// divergence is within its limit; what has turned out unnecessary by then is taken back.
 pub fn choose(
     config: &Config,
     measure: &Measure<'_>,
     file: &dyn Fn(&[Group]) -> Result<Vec<u8>>,
 ) -> Result<Widths> {
-    let all_products: usize = Group::ALL.iter().map(|group| group.products(config)).sum();
     let kl = |wide: &[Group]| -> Result<f64> { Ok(measure.file(&file(wide)?)?.kl) };
     let all_wide = kl(&Group::ALL)?;
     let limit = (RATIO * all_wide).max(all_wide + NOTHING);
@@ -96,12 +105,12 @@ pub fn choose(
         let mut found = Vec::new();
         for group in Group::ALL.into_iter().filter(|group| !wide.contains(group)) {
             let kl = kl(&[&wide[..], &[group]].concat())?;
-            found.push((group, kl, group.products(config) as f64 / all_products as f64));
+            found.push((group, kl, group.cost(config)));
         }
         if alone.is_empty() {
             alone.clone_from(&found);
         }
-        let gain = |&(_, kl, share): &(Group, f64, f64)| (chosen - kl) / share;
+        let gain = |&(_, kl, cost): &(Group, f64, usize)| (chosen - kl) / cost as f64;
         let best = found.iter().max_by(|a, b| gain(a).total_cmp(&gain(b)));
         if let Some(&(group, kl, _)) = best.filter(|_| chosen > limit) {
             wide.push(group);
@@ -123,9 +132,9 @@ impl Display for Widths {
         writeln!(f, "activations: KL(f32 || integers) in nats per token, over {} tokens", self.tokens)?;
         writeln!(f, "  {:<22}{:.6}", "16 bits everywhere", self.all_wide)?;
         writeln!(f, "  {:<22}{:.6}", "8 bits everywhere", self.all_narrow)?;
-        for (group, kl, share) in &self.alone {
+        for (group, kl, cost) in &self.alone {
             let name = format!("  16 for {}", group.name());
-            writeln!(f, "  {name:<22}{kl:.6}  ({:.0} % of the products)", 100.0 * share)?;
+            writeln!(f, "  {name:<22}{kl:.6}  (some {cost} instructions more)")?;
         }
         let wide: Vec<&str> = self.wide.iter().map(|group| group.name()).collect();
         let chosen = match wide.len() {
