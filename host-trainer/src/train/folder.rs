@@ -174,7 +174,7 @@ pub(super) const TRAIN: &str = "train.u16";
 /// The targets of rows.
 pub(super) const TRAIN_TARGETS: &str = "train.targets.u16";
 pub(super) const VALID_TARGETS: &str = "valid.targets.u16";
-/// The folder of the streams of tokens that the run reads; see [`prepare`](crate::prepare).
+/// The folder of the streams of tokens that the run reads; see [`prepare`].
 pub const TOKENS: &str = "tokens";
 
 /// All files that a run may have, but for the report.
