@@ -94,6 +94,7 @@ fn switches(bytes: &[u8], into: &mut BTreeSet<String>) {
     into.insert(format!("{:?}, gated {}", c.activation, c.gated));
     into.insert(format!("{:?}, {:?}", c.norm, c.positions));
     into.insert(format!("tied {}", c.tied));
+    into.insert(format!("classifies {}", c.n_classes > 0));
     into.insert(format!("{} query heads for one", c.n_heads / c.n_kv_heads));
     into.insert(format!("{} columns modulo 8", c.dim % 8));
     for index in 0..c.n_tensors() {
@@ -111,11 +112,12 @@ fn switches(bytes: &[u8], into: &mut BTreeSet<String>) {
 }
 
 /// How many there are of each, as [`switches`] has them: what no file has is missing.
-const SWITCHES: [(&str, usize); 11] = [
+const SWITCHES: [(&str, usize); 12] = [
     ("gated", 5 * 2),
-    ("Rope", 2 + 1),
-    ("Learned", 2),
+    ("Rope", 3 + 1),
+    ("Learned", 3),
     ("tied", 2),
+    ("classifies", 2),
     ("query heads for one", 3),
     ("columns modulo 8", 8),
     ("gains", 2),

@@ -26,6 +26,10 @@ LIMITS = {
     "seq_len": 32768,
 }
 
+# A feature bit, and what begins a line of the metadata.
+CLASSIFIER = 1
+LABEL = "label = "
+
 
 def configuration(data):
     c = SimpleNamespace()
@@ -33,7 +37,7 @@ def configuration(data):
         refuse_unless(1 <= value <= LIMITS[name], "BadConfig")
         setattr(c, name, value)
     c.norm, c.activation, c.gated, c.positions, c.tied, c.biases, c.frac = data[48:55]
-    for value, most in ((c.norm, 1), (c.activation, 4), (c.gated, 1), (c.positions, 1), (c.tied, 1), (c.biases, 1)):
+    for value, most in ((c.norm, 2), (c.activation, 4), (c.gated, 1), (c.positions, 1), (c.tied, 1), (c.biases, 1)):
         refuse_unless(value <= most, "BadConfig")
     refuse_unless(4 <= c.frac <= 24, "BadConfig")
     refuse_unless(c.n_heads <= c.dim and c.dim % c.n_heads == 0, "BadConfig")
@@ -46,7 +50,19 @@ def configuration(data):
     refuse_unless(cache <= 1073741824, "BadConfig")
     c.epsilon_mantissa, c.epsilon_exponent = unpack_from("<Ii", data, 56)
     refuse_unless(c.epsilon_mantissa < 2**24 and -200 <= c.epsilon_exponent <= 0, "BadConfig")
+    (features,), (c.n_classes,) = unpack_from("<I", data, 8), unpack_from("<I", data, 88)
+    refuse_unless(c.n_classes <= 65535 and (c.n_classes > 0) == (features & CLASSIFIER != 0), "BadConfig")
+    refuse_unless(not (c.n_classes and c.tied), "BadConfig")
     return c
+
+
+def labels(metadata):
+    """The names of classes."""
+    try:
+        lines = metadata.decode().split("\n")
+    except UnicodeDecodeError:
+        return []
+    return [line[len(LABEL) :] for line in lines if line.startswith(LABEL)]
 
 
 def order(c):
@@ -72,7 +88,7 @@ def shape(c, kind):
         W1: (c.hidden_dim, c.dim),
         W2: (c.dim, c.hidden_dim),
         W3: (c.hidden_dim, c.dim),
-        HEAD: (c.vocab_size, c.dim),
+        HEAD: (c.n_classes or c.vocab_size, c.dim),
     }.get(kind, (1, c.dim) if kind in NORMS else (c.dim, c.dim))
 
 
@@ -105,7 +121,7 @@ class Model:
         version, numerics, features, file_len, checksum = unpack_from("<HHIII", data, 4)
         refuse_unless(version == 2, "UnsupportedVersion")
         refuse_unless(numerics == 2, "UnsupportedNumerics")
-        refuse_unless(features == 0, "UnsupportedFeatures")
+        refuse_unless(features & ~CLASSIFIER == 0, "UnsupportedFeatures")
         refuse_unless(len(data) >= file_len, "Truncated")
         refuse_unless(len(data) == file_len, "TrailingBytes")
         self.config = c = configuration(data)
@@ -128,6 +144,7 @@ class Model:
         refuse_unless(metadata + metadata_len <= file_len, "Truncated")
         refuse_unless(metadata % 4 == 0, "Misaligned")
         self.metadata = data[metadata : metadata + metadata_len]
+        refuse_unless(len(labels(self.metadata)) >= c.n_classes, "BadConfig")
         if whole:
             refuse_unless(crc32(data[20:]) == checksum, "BadChecksum")
             for tensor in self.tensors.values():
