@@ -131,11 +131,7 @@ impl Args {
         let run = |engine: Engine| {
             let copy = folder.join(engine.name());
             let _ = fs::remove_dir_all(&copy);
-            fs::create_dir_all(&copy)?;
-            for file in fs::read_dir(prepared)? {
-                let file = file?;
-                fs::copy(file.path(), copy.join(file.file_name()))?;
-            }
+            copy_folder(prepared, &copy).with_context(|| format!("copying {}", prepared.display()))?;
             Run::measure(thumbformer, engine, &copy)
         };
         Ok([run(Engine::Rust)?, run(Engine::Torch)?])
@@ -163,4 +159,19 @@ impl Args {
         command::call(&mut prepare)?;
         Ok(run)
     }
+}
+
+/// Copies a folder with all that is in it.
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let copy = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &copy)?;
+        } else {
+            fs::copy(entry.path(), copy)?;
+        }
+    }
+    Ok(())
 }
