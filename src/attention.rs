@@ -7,8 +7,8 @@ use crate::cache::{Cache, Head};
 use crate::chunks::chunks_mut;
 use crate::fixed::EXP2_1024;
 use crate::format::align;
-use crate::kernel;
-use crate::shift::{bits, ceil_log2, keep_rolled, round_shift};
+use crate::kernel::{self, Divisor};
+use crate::shift::{bits, ceil_log2, keep_rolled};
 use crate::vector::{BITS, block_shift};
 
 /// Rotates the pairs `(2i, 2i+1)` of each head in place (Su et al. 2021, eq. 34). `turns` is the row of a position:
@@ -160,37 +160,23 @@ const fn long_context(seq_len: usize) -> u32 {
     ceil_log2(seq_len.div_ceil(512))
 }
 
-/// Sums of weight * value become averages: divided by the sum of the powers.
-#[derive(Debug, Clone, Copy)]
-struct Divisor {
-    narrowing: u32,
-    reciprocal: i32,
-    place: u32,
-}
-
-impl Divisor {
-    /// `exponent` is the largest of the values' steps, `long` what the weights lost for a long context.
-    fn new(sum: u32, exponent: u32, long: u32) -> Self {
-        // A sum is at most sum * 2^(5 - 6) * 128 / 2^long: 15 bits after this shift; the reciprocal of the
-        // divisor's leading 16 bits has 15 bits too.
-        let length = bits(sum);
-        let leading = if length >= 16 { sum >> (length - 16) } else { sum << (16 - length) };
-        Self {
-            narrowing: length.saturating_sub(9 + long),
-            reciprocal: ((1u32 << 30) / leading.max(1)) as i32,
-            place: 17u32.saturating_sub(exponent),
-        }
-    }
-
-    #[inline(always)]
-    fn divide(self, total: i32) -> i32 {
-        round_shift(round_shift(total, self.narrowing) * self.reciprocal, self.place)
+/// What makes averages of sums of weight * value, with this sum of the weights: `exponent` is the largest of the values'
+/// steps, `long` what the weights lost for a long context.
+fn divisor(sum: u32, exponent: u32, long: u32) -> Divisor {
+    // A sum is at most sum * 2^(5 - 6) * 128 / 2^long: 15 bits after this shift; the reciprocal of the
+    // divisor's leading 16 bits has 15 bits too.
+    let length = bits(sum);
+    let leading = if length >= 16 { sum >> (length - 16) } else { sum << (16 - length) };
+    Divisor {
+        narrowing: length.saturating_sub(9 + long),
+        reciprocal: ((1u32 << 30) / leading.max(1)) as i32,
+        place: 17u32.saturating_sub(exponent),
     }
 }
 
 /// Totals of one head to averages, in place; returns their magnitude.
 pub fn divide(totals: &mut [i32], sum: u32, exponent: u32, long: u32) -> u32 {
-    let divisor = Divisor::new(sum, exponent, long);
+    let divisor = divisor(sum, exponent, long);
     let mut size = 0;
     for total in totals {
         *total = divisor.divide(*total);
@@ -202,16 +188,7 @@ pub fn divide(totals: &mut [i32], sum: u32, exponent: u32, long: u32) -> u32 {
 
 /// Totals of two heads, by turns, to averages of one head after the other; returns their magnitude.
 pub fn divide_pair(totals: &[i32], sums: [u32; 2], exponent: u32, long: u32, out: &mut [i32]) -> u32 {
-    let mut size = 0;
-    for ((h, sum), out) in sums.into_iter().enumerate().zip(out.chunks_exact_mut((totals.len() / 2).max(1))) {
-        let divisor = Divisor::new(sum, exponent, long);
-        for (out, pair) in out.iter_mut().zip(totals.as_chunks::<2>().0) {
-            *out = divisor.divide(pair[h]);
-            size |= (*out ^ (*out >> 31)) as u32;
-            keep_rolled();
-        }
-    }
-    size
+    kernel::divide_pair(totals, &sums.map(|sum| divisor(sum, exponent, long)), out)
 }
 
 /// The first `n` elements and the rest.

@@ -63,19 +63,19 @@ impl<'a> Logits<'a> {
     /// The token of the largest value, the lowest of equals; token 0 if there are none.
     #[inline(never)]
     pub fn argmax(&self) -> Token {
-        // Four at a time: a new largest one is rare.
-        let (fours, rest) = self.values.as_chunks::<4>();
+        // Eight at a time: a new largest one is rare.
+        let (eights, rest) = self.values.as_chunks::<8>();
         let (mut top, mut first) = (i32::MIN, 0);
-        for (i, four) in fours.iter().enumerate() {
-            if four.iter().any(|&value| value > top) {
-                top = four.iter().fold(top, |top, &value| top.max(value));
-                first = 4 * i;
+        for (i, eight) in eights.iter().enumerate() {
+            if eight.iter().any(|&value| value > top) {
+                top = eight.iter().fold(top, |top, &value| top.max(value));
+                first = 8 * i;
             }
             keep_rolled();
         }
         if rest.iter().any(|&value| value > top) {
             top = rest.iter().fold(top, |top, &value| top.max(value));
-            first = 4 * fours.len();
+            first = 8 * eights.len();
         }
         let within = self.values.get(first..).unwrap_or_default();
         Token((first + within.iter().position(|&value| value == top).unwrap_or(0)) as u16)

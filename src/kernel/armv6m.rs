@@ -29,7 +29,7 @@ pub use tiles::tiles;
 pub use vectors::{add, multiply, peak, rotate, round, scale, store};
 
 pub use super::attention::{arrange_pair, product_pair, scores_pair, softmax_pair};
-pub use super::passes::{magnitude, squares};
+pub use super::passes::{divide_pair, magnitude, squares};
 
 /// The kernels' name.
 pub const NAME: &str = "armv6m";

@@ -21,7 +21,7 @@ pub use tiles::operand_len;
 pub use tiles::{prepare, prepare_scaled, tiles};
 
 pub use super::attention::{scores, softmax};
-pub use super::passes::{magnitude, multiply, store};
+pub use super::passes::{divide_pair, magnitude, multiply, store};
 
 /// The kernels' name.
 pub const NAME: &str = "armv7m";

@@ -133,11 +133,11 @@ pub use attention::{CACHE_OFFSET, VALUES_TRANSPOSED, weighted_sum};
 #[cfg(thumbformer_kernel = "armv6m")]
 pub use chosen::{CACHE_OFFSET, VALUES_TRANSPOSED, weighted_sum};
 pub use chosen::{
-    LAYOUT, PAIRS, activate_gated, add, arrange_pair, magnitude, multiply, peak, product_pair, rescale,
-    rotate, round, scale, scores, scores_pair, softmax, softmax_pair, squares, store,
+    LAYOUT, PAIRS, activate_gated, add, arrange_pair, divide_pair, magnitude, multiply, peak, product_pair,
+    rescale, rotate, round, scale, scores, scores_pair, softmax, softmax_pair, squares, store,
 };
 pub use int4::Nibbles;
-pub use passes::{BlockShift, Gate, Openings, activate};
+pub use passes::{BlockShift, Divisor, Gate, Openings, activate};
 pub use product::{Inputs, Weights, operand_len, product, products_together};
 
 /// The kernels of this build: `"portable"`, `"vector"`, `"armv6m"`, `"armv7m"`, `"armv7em-dsp"`, `"armv81m-mve"` or

@@ -2,7 +2,7 @@
 //! and 16-bit elements that do not start at a word.
 
 use super::suite::{Failure, Random};
-use super::{BlockShift, Gate, Openings, passes};
+use super::{BlockShift, Divisor, Gate, Openings, passes};
 
 /// The functions of one implementation.
 struct Kernel {
@@ -20,6 +20,7 @@ struct Kernel {
     add: fn(&mut [i32], &[i32]) -> u32,
     activate_gated: fn(&mut [i32], &[i32], &Gate<'_>) -> u32,
     rescale: fn(&mut [i32], &[i16], u32, i16, i32) -> u32,
+    divide_pair: fn(&[i32], &[Divisor; 2], &mut [i32]) -> u32,
 }
 
 macro_rules! kernel {
@@ -39,6 +40,7 @@ macro_rules! kernel {
             add: of::add,
             activate_gated: of::activate_gated,
             rescale: of::rescale,
+            divide_pair: of::divide_pair,
         }
     }};
 }
@@ -75,6 +77,9 @@ fn check(kernel: &Kernel) -> Result<u32, Failure> {
             }
             for right in -2..32 {
                 compared += kernel.rescaling(start, len, right, &mut random)?;
+            }
+            for narrowing in 0..17 {
+                compared += kernel.averages(len, narrowing, &mut random)?;
             }
         }
     }
@@ -273,6 +278,33 @@ impl Kernel {
         }
         self.same_bits(found, sizes, len)?;
         Ok(len as u32)
+    }
+
+    /// Averages from the totals of two heads of `len` elements.
+    fn averages(&self, len: usize, narrowing: u32, random: &mut Random) -> Result<u32, Failure> {
+        let (mut totals, mut out) = ([0; 2 * LEN], [7; 2 * LEN]);
+        totals.fill_with(|| random.within(1 << (14 + narrowing)));
+        let divisors = [narrowing, 16].map(|narrowing| Divisor {
+            narrowing,
+            reciprocal: random.below((1 << 15) + 1) as i32,
+            place: 2 + random.below(16),
+        });
+        let found = (self.divide_pair)(&totals[..2 * len], &divisors, &mut out[..2 * len]);
+        let mut sizes = 0;
+        for (i, &found) in out.iter().enumerate() {
+            let (head, element) = if i < len { (0, i) } else { (1, i - len) };
+            let Divisor { narrowing, reciprocal, place } = divisors[head];
+            let expected = if i < 2 * len {
+                let narrow = rounded(totals[2 * element + head].into(), narrowing as i32);
+                rounded(narrow * i64::from(reciprocal), place as i32)
+            } else {
+                7
+            };
+            self.same(found.into(), expected, i, len)?;
+            sizes |= if i < 2 * len { size(expected) } else { 0 };
+        }
+        self.same_bits(found, sizes, len)?;
+        Ok(2 * len as u32)
     }
 }
 

@@ -283,3 +283,45 @@ pub fn rescale(y: &mut [i32], scales: &[i16], up: u32, scale: i16, right: i32) -
     });
     size
 }
+
+/// What turns a sum of weight * value into an average, for a total below 2^30 that `narrowing` leaves 15 bits of.
+#[derive(Debug, Clone, Copy)]
+pub struct Divisor {
+    /// Places to the right before the product, at most 31.
+    pub narrowing: u32,
+    /// At most 2^15.
+    pub reciprocal: i32,
+    /// Places to the right after it, 2 to 17.
+    pub place: u32,
+}
+
+impl Divisor {
+    /// `total / 2^narrowing * reciprocal / 2^place`, rounded half up each time.
+    #[inline(always)]
+    pub const fn divide(self, total: i32) -> i32 {
+        round_shift(round_shift(total, self.narrowing) * self.reciprocal, self.place)
+    }
+}
+
+/// Totals of two heads, by turns, to averages of one head after the other, each with its divisor; returns their
+/// [`magnitude`].
+#[inline(always)]
+pub fn divide_pair(totals: &[i32], divisors: &[Divisor; 2], out: &mut [i32]) -> u32 {
+    let (pairs, &[first, second]) = (totals.as_chunks::<2>().0, divisors);
+    let Some((out, rest)) = out.split_at_mut_checked(pairs.len()) else {
+        return 0;
+    };
+    divide_turn(pairs, 0, first, out) | divide_turn(pairs, 1, second, rest)
+}
+
+/// [`divide_pair`] of one head.
+#[inline(always)]
+fn divide_turn(pairs: &[[i32; 2]], turn: usize, divisor: Divisor, out: &mut [i32]) -> u32 {
+    let mut size = 0;
+    for (out, pair) in out.iter_mut().zip(pairs) {
+        *out = divisor.divide(pair[turn & 1]);
+        size |= (*out ^ (*out >> 31)) as u32;
+        keep_rolled();
+    }
+    size
+}

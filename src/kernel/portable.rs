@@ -15,7 +15,8 @@ use crate::format::Layout;
 pub use super::attention::{arrange_pair, product_pair, scores, scores_pair, softmax, softmax_pair};
 #[cfg(thumbformer_kernel = "portable")]
 pub use super::passes::{
-    activate_gated, add, magnitude, multiply, peak, rescale, rotate, round, scale, squares, store,
+    activate_gated, add, divide_pair, magnitude, multiply, peak, rescale, rotate, round, scale, squares,
+    store,
 };
 
 /// The kernels' name.

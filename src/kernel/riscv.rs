@@ -12,7 +12,9 @@ pub use tiles::operand_len;
 pub use tiles::{prepare, prepare_scaled, tiles};
 
 pub use super::attention::{arrange_pair, scores, softmax};
-pub use super::passes::{activate_gated, add, magnitude, multiply, rotate, scale, squares, store};
+pub use super::passes::{
+    activate_gated, add, divide_pair, magnitude, multiply, rotate, scale, squares, store,
+};
 
 /// The kernels' name.
 pub const NAME: &str = "rv32m";

@@ -24,7 +24,9 @@ mod tiles;
 mod together;
 
 pub use pair::{arrange_pair, product_pair};
-pub use passes::{activate_gated, add, magnitude, multiply, peak, rotate, round, scale, squares, store};
+pub use passes::{
+    activate_gated, add, divide_pair, magnitude, multiply, peak, rotate, round, scale, squares, store,
+};
 pub use rescale::{rescale, rescale_if};
 pub use scores::{scores, scores_pair};
 pub use softmax::{softmax, softmax_pair};

@@ -1,7 +1,7 @@
 //! The passes over vectors between the matrices: four elements at a time, two of 16 bits in a word. What is left over, and
 //! slices of 16-bit elements that do not start at a word, go through the safe loops.
 
-use crate::kernel::passes::{self, BlockShift, Gate};
+use crate::kernel::passes::{self, BlockShift, Divisor, Gate};
 use core::arch::naked_asm;
 
 /// See [`passes::magnitude`].
@@ -532,5 +532,80 @@ unsafe extern "C" fn activate4(
         "bne 2b",
         "mov r0, r10",
         "pop {{r3-r11, pc}}",
+    )
+}
+
+/// See [`passes::divide_pair`].
+pub fn divide_pair(totals: &[i32], divisors: &[Divisor; 2], out: &mut [i32]) -> u32 {
+    let (fours, whole) = (totals.len() / 8, totals.len().is_multiple_of(8) && totals.len() == out.len());
+    let [a, b] = divisors;
+    if fours == 0 || !whole || !(2..32).contains(&a.narrowing) || !(2..32).contains(&b.narrowing) {
+        return passes::divide_pair(totals, divisors, out);
+    }
+    let (a, b) = (Divide::new(a), Divide::new(b));
+    let (totals, out) = (totals.as_ptr(), out.as_mut_ptr());
+    // SAFETY: as above; `totals` and `out` have so many groups of eight each, which are of four for each head.
+    unsafe { divide4(totals, out, fours, &a) | divide4(totals.add(1), out.add(4 * fours), fours, &b) }
+}
+
+/// What [`divide4`] keeps in registers.
+#[repr(C)]
+struct Divide {
+    narrowing: u32,
+    reciprocal: i32,
+    half: i32,
+    place: u32,
+}
+
+impl Divide {
+    #[inline(always)]
+    fn new(divisor: &Divisor) -> Self {
+        let Divisor { narrowing, reciprocal, place } = *divisor;
+        // SMMULR multiplies by a power of two to shift and round.
+        Self { narrowing: 1 << (32 - narrowing), reciprocal, half: 1 << (place & 31) >> 1, place }
+    }
+}
+
+/// # Safety
+/// `out` points to `fours` groups of four, more than none, and `totals` to as many of eight, of which the last element may
+/// be missing.
+#[unsafe(naked)]
+unsafe extern "C" fn divide4(totals: *const i32, out: *mut i32, fours: usize, how: *const Divide) -> u32 {
+    // r3: narrowing; r4: reciprocal; r5: half; r6: place; r7: size; r8 to r11: elements; r12: scratch
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r4-r11, lr}}",
+        "ldmia r3, {{r3-r6}}",
+        "movs r7, #0",
+        "2:",
+        "ldr r8, [r0], #8",
+        "ldr r9, [r0], #8",
+        "ldr r10, [r0], #8",
+        "ldr r11, [r0], #8",
+        "smmulr r8, r8, r3",
+        "smmulr r9, r9, r3",
+        "smmulr r10, r10, r3",
+        "smmulr r11, r11, r3",
+        "mla r8, r8, r4, r5",
+        "mla r9, r9, r4, r5",
+        "mla r10, r10, r4, r5",
+        "mla r11, r11, r4, r5",
+        "asr r8, r8, r6",
+        "asr r9, r9, r6",
+        "asr r10, r10, r6",
+        "asr r11, r11, r6",
+        "eor r12, r8, r8, asr #31",
+        "orr r7, r7, r12",
+        "eor r12, r9, r9, asr #31",
+        "orr r7, r7, r12",
+        "eor r12, r10, r10, asr #31",
+        "orr r7, r7, r12",
+        "eor r12, r11, r11, asr #31",
+        "orr r7, r7, r12",
+        "stmia r1!, {{r8-r11}}",
+        "subs r2, #1",
+        "bne 2b",
+        "mov r0, r7",
+        "pop {{r4-r11, pc}}",
     )
 }

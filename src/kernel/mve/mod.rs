@@ -23,7 +23,7 @@ pub use rows::{arrange, matvec_strided};
 pub use suite::check;
 
 pub use super::attention::{arrange_pair, product_pair, scores_pair, softmax_pair};
-pub use super::passes::{add, magnitude, multiply, squares, store};
+pub use super::passes::{add, divide_pair, magnitude, multiply, squares, store};
 
 /// The kernels' name.
 pub const NAME: &str = "armv81m-mve";

@@ -22,6 +22,7 @@ const TABLE: &[(&str, &str)] = &[
     ("::arrange_pair", "attention"),
     ("passes::rotate", "attention"),
     ("passes::store", "attention"),
+    ("passes::divide", "attention"),
     ("thumbformer::attention", "attention"),
     ("thumbformer::cache", "attention"),
     // The order and the width in which a matrix reads its vector.
