@@ -15,6 +15,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = env::var("THUMBFORMER_MODEL").unwrap_or_else(|_| MODEL.to_owned());
     println!("cargo:rerun-if-changed={model}");
     fs::copy(&model, out.join("model.thumb")).map_err(|error| format!("{model}: {error}"))?;
+    println!("cargo:rerun-if-env-changed=THUMBFORMER_WIDE");
+    let wide = env::var("THUMBFORMER_WIDE").unwrap_or(model);
+    println!("cargo:rerun-if-changed={wide}");
+    fs::copy(&wide, out.join("wide.thumb")).map_err(|error| format!("{wide}: {error}"))?;
 
     if target.starts_with("wasm32") {
         println!("cargo:rustc-link-arg-bins=--no-entry");

@@ -1,7 +1,6 @@
 //! The builds that a certificate is about.
 
 use std::{
-    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
@@ -18,6 +17,15 @@ pub struct Build {
     pub board: Board,
     /// rustc's `opt-level`.
     pub opt_level: &'static str,
+}
+
+/// The files of the models that the probe runs.
+#[derive(Debug)]
+pub struct Models {
+    /// The one that the certificate is for.
+    pub model: PathBuf,
+    /// One that takes more stack.
+    pub wide: PathBuf,
 }
 
 /// The targets by the boards that run them; of two with the same processor one is enough.
@@ -54,9 +62,9 @@ impl Build {
     }
 
     /// Builds the probe and returns its ELF file, a copy in `folder`.
-    pub fn probe(&self, model: &Path, features: &[&str], folder: &Path) -> Result<PathBuf> {
+    pub fn probe(&self, models: &Models, features: &[&str], folder: &Path) -> Result<PathBuf> {
         let mut cargo = firmware::cargo(&self.board, "build");
-        let elf = probe(cargo.args(level(self.opt_level)?).args(features), model)?;
+        let elf = probe(cargo.args(level(self.opt_level)?).args(features), models)?;
         let copy = folder.join(format!("{}.elf", self.name().replace(' ', "-")));
         fs::copy(&elf, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
         Ok(copy)
@@ -64,10 +72,10 @@ impl Build {
 }
 
 /// Builds the probe for WebAssembly.
-pub fn web(model: &Path) -> Result<PathBuf> {
+pub fn web(models: &Models) -> Result<PathBuf> {
     let mut cargo = command::cargo("firmware");
     cargo.args(["build", "--target", WEB]).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    probe(&mut cargo, model)
+    probe(&mut cargo, models)
 }
 
 /// Cargo's arguments for a level of optimisation, which is a number or a text.
@@ -76,7 +84,7 @@ fn level(level: &str) -> Result<[String; 2]> {
     Ok(["--config".to_owned(), format!("profile.release.opt-level={value}")])
 }
 
-fn probe(cargo: &mut std::process::Command, model: &Path) -> Result<PathBuf> {
+fn probe(cargo: &mut std::process::Command, models: &Models) -> Result<PathBuf> {
     let messages = command::output(
         cargo
             .args([
@@ -87,7 +95,8 @@ fn probe(cargo: &mut std::process::Command, model: &Path) -> Result<PathBuf> {
                 "--message-format",
                 "json-render-diagnostics",
             ])
-            .env("THUMBFORMER_MODEL", OsStr::new(model)),
+            .env("THUMBFORMER_MODEL", &models.model)
+            .env("THUMBFORMER_WIDE", &models.wide),
     )?;
     command::executable(&messages).context("cargo built no probe")
 }

@@ -12,6 +12,7 @@ mod riscv;
 mod run;
 mod thumb;
 mod wasm;
+mod wide;
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +28,7 @@ use crate::{
     command::{self, root},
     float, setup,
 };
-use build::Build;
+use build::{Build, Models};
 use certificate::{Certificate, Computed, Entry, Findings, Web};
 use graph::Graph;
 use program::Program;
@@ -74,10 +75,13 @@ impl Args {
                 self.target.join(", ")
             );
         }
-        let mut certificate = certificate(&model)?;
+        let wide = fs::canonicalize(&self.output)?.join("wide.thumb");
+        fs::write(&wide, wide::model()?).with_context(|| format!("cannot write {}", wide.display()))?;
+        let models = Models { model, wide };
+        let mut certificate = certificate(&models)?;
         for (i, build) in builds.iter().enumerate() {
             eprintln!("[{}/{}] {}", i + 1, builds.len(), build.name());
-            let elf = build.probe(&model, &[], &self.output)?;
+            let elf = build.probe(&models, &[], &self.output)?;
             let marks = run::marks(&build.board, &elf)?;
             certificate.builds.push(examine(build, &elf, &marks)?);
         }
@@ -100,11 +104,12 @@ impl Args {
 }
 
 /// A certificate of WebAssembly alone.
-fn certificate(model: &Path) -> Result<Certificate> {
+fn certificate(models: &Models) -> Result<Certificate> {
+    let model = &models.model;
     let file = fs::read(model).with_context(|| format!("cannot read {}", model.display()))?;
     let header =
         *Model::from_bytes(&file).map_err(|error| anyhow::anyhow!("{}: {error}", model.display()))?.header();
-    let module = wasm::Module::read(&fs::read(build::web(model)?)?)?;
+    let module = wasm::Module::read(&fs::read(build::web(models)?)?)?;
     let forbidden =
         [claims::panics(&module.names), claims::divisions(&module.names), claims::heap(&module.names)]
             .concat();

@@ -25,8 +25,9 @@ use stack::measure;
 include!(concat!(env!("OUT_DIR"), "/board.rs"));
 
 include_model! { static MODEL = concat!(env!("OUT_DIR"), "/model.thumb"); }
-static MEMORY: ConstStaticCell<Workspace<{ MODEL.workspace_len_for(BLOCK) }>> =
-    ConstStaticCell::new(Workspace::new());
+// A model that takes the ways on which most stack is needed; without one, the same model again.
+include_model! { static WIDE = concat!(env!("OUT_DIR"), "/wide.thumb"); }
+static MEMORY: ConstStaticCell<Workspace<MEMORY_LEN>> = ConstStaticCell::new(Workspace::new());
 
 /// As many positions at once as the board has memory for, beside the program's own.
 const BLOCK: usize = {
@@ -36,6 +37,12 @@ const BLOCK: usize = {
         block -= 1;
     }
     block
+};
+
+/// As much memory as either model needs.
+const MEMORY_LEN: usize = {
+    let (model, wide) = (MODEL.workspace_len_for(BLOCK), WIDE.workspace_len());
+    if model > wide { model } else { wide }
 };
 
 /// The text that is read: as many tokens as two blocks and a last token alone.
@@ -73,6 +80,7 @@ fn run() -> Option<()> {
     line("probe_decode", deepest);
 
     let memory = MEMORY.try_take()?.as_mut();
+    feed(memory)?;
     if model.config().n_classes > 0 {
         let mut classifier = Classifier::new(&model, memory).ok()?;
         let (used, class) = measure(|| probe_classify(&mut classifier, tokens));
@@ -101,4 +109,16 @@ fn run() -> Option<()> {
     }
     line("probe_generate", deepest);
     Some(())
+}
+
+/// Feeds the wide model a few tokens.
+fn feed(memory: &mut [u8]) -> Option<()> {
+    let model = probe_load(black_box(WIDE.file())).ok()?;
+    let mut session = probe_session(&model, memory).ok()?;
+    let (used, fed) = measure(|| probe_prefill(&mut session, &[Token(5); 3]));
+    line("probe_prefill", used);
+    fed.ok()?;
+    let (used, fed) = measure(|| probe_step(&mut session, black_box(Token(5))));
+    line("probe_step", used);
+    fed.ok()
 }
