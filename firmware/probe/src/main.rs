@@ -5,6 +5,8 @@
 #![no_std]
 #![no_main]
 
+#[cfg(feature = "broken")]
+mod broken;
 mod entries;
 #[cfg(target_os = "none")]
 mod machine;

@@ -55,6 +55,12 @@ pub fn all() -> Result<Vec<Build>> {
     Ok(builds)
 }
 
+/// The one whose floating point is all calls.
+pub fn soft_float() -> Result<Build> {
+    let builds = all()?.into_iter();
+    builds.max_by_key(|build| build.board.target == "thumbv7em-none-eabi").context("there are no builds")
+}
+
 impl Build {
     /// What it is called where a name has to do.
     pub fn name(&self) -> String {

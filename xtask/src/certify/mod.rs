@@ -78,6 +78,7 @@ impl Args {
         let wide = fs::canonicalize(&self.output)?.join("wide.thumb");
         fs::write(&wide, wide::model()?).with_context(|| format!("cannot write {}", wide.display()))?;
         let models = Models { model, wide };
+        notices(&models, &self.output)?;
         let mut certificate = certificate(&models)?;
         for (i, build) in builds.iter().enumerate() {
             eprintln!("[{}/{}] {}", i + 1, builds.len(), build.name());
@@ -101,6 +102,26 @@ impl Args {
         println!("{programs} programs examined, {failed} claims failed");
         Ok(ExitCode::from(u8::from(failed > 0)))
     }
+}
+
+/// A probe that breaks every promise is refused for each, or nothing that is said of the others counts.
+fn notices(models: &Models, folder: &Path) -> Result<()> {
+    let folder = folder.join("broken");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let build = build::soft_float()?;
+    eprintln!("[0] a probe that is broken on purpose");
+    let elf = build.probe(models, &["--features", "broken"], &folder)?;
+    let found = examine(&build, &elf, &BTreeMap::new())?;
+    for (what, is_found) in [
+        ("panics", !found.panics.is_empty()),
+        ("divisions by zero", !found.divisions.is_empty()),
+        ("a heap", !found.heap.is_empty()),
+        ("floating point", found.float.is_some()),
+        ("recursion", !found.recursion.is_empty()),
+    ] {
+        ensure!(is_found, "a program that has {what} on purpose was not refused for it");
+    }
+    Ok(())
 }
 
 /// A certificate of WebAssembly alone.

@@ -59,6 +59,8 @@ fn main() -> ! {
 
 /// Calls every entry that the model has a use for; none where one fails.
 fn run() -> Option<()> {
+    #[cfg(feature = "broken")]
+    black_box(crate::broken::probe_broken(black_box(3), black_box(1)));
     let (used, model) = measure(|| probe_load(black_box(MODEL.file())));
     line("probe_load", used);
     let model = model.ok()?;
