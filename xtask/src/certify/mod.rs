@@ -41,14 +41,14 @@ const ENTRY: &str = "probe_";
 /// Builds the runtime for every target, alone and at two levels of optimisation, and looks for panics, a heap, floating point,
 /// recursion and division by zero; bounds the stack of every call, and compares with what the calls take on emulated
 /// machines. Exits with 1 where a claim does not hold.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Args {
     /// The model that the probe runs [default: the repository's small one]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Where the certificate goes, with the programs that it is about
-    #[arg(long, value_name = "FOLDER", default_value = "target/certificate")]
-    output: PathBuf,
+    /// Where the certificate goes, with the programs that it is about [default: target/certificate]
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
     /// Only this target; may be given again
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
@@ -58,14 +58,14 @@ impl Args {
     /// Builds, reads, runs, writes.
     pub fn run(&self) -> Result<ExitCode> {
         setup::run()?;
+        let output = self.output.clone().unwrap_or_else(|| root().join("target/certificate"));
         let model = match &self.model {
             Some(model) => {
                 fs::canonicalize(model).with_context(|| format!("cannot read {}", model.display()))?
             }
             None => root().join("firmware/models/book.thumb"),
         };
-        fs::create_dir_all(&self.output)
-            .with_context(|| format!("cannot create {}", self.output.display()))?;
+        fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
         let mut builds = build::all()?;
         if !self.target.is_empty() {
             builds.retain(|build| self.target.contains(&build.board.target));
@@ -75,14 +75,14 @@ impl Args {
                 self.target.join(", ")
             );
         }
-        let wide = fs::canonicalize(&self.output)?.join("wide.thumb");
+        let wide = fs::canonicalize(&output)?.join("wide.thumb");
         fs::write(&wide, wide::model()?).with_context(|| format!("cannot write {}", wide.display()))?;
         let models = Models { model, wide };
-        notices(&models, &self.output)?;
+        notices(&models, &output)?;
         let mut certificate = certificate(&models)?;
         for (i, build) in builds.iter().enumerate() {
             eprintln!("[{}/{}] {}", i + 1, builds.len(), build.name());
-            let elf = build.probe(&models, &[], &self.output)?;
+            let elf = build.probe(&models, &[], &output)?;
             let marks = run::marks(&build.board, &elf)?;
             certificate.builds.push(examine(build, &elf, &marks)?);
         }
@@ -91,7 +91,7 @@ impl Args {
         let json = serde_json::to_string_pretty(&certificate)?;
         for (name, text) in [("certificate.json", json), ("certificate.md", document::markdown(&certificate))]
         {
-            let path = self.output.join(name);
+            let path = output.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             eprintln!("wrote {}", path.display());
         }
