@@ -84,7 +84,7 @@ impl KvCache<'_> {
 
     /// So many tokens from this position on are finished: their scales count from now on.
     pub fn finish(&mut self, position: usize, count: usize) {
-        let seq_len = self.seq_len.max(1);
+        let seq_len = self.seq_len;
         finish(self.largest_keys, self.key_scales, (seq_len, position, count));
         finish(self.largest_values, self.value_scales, (seq_len, position, count));
     }
@@ -92,6 +92,7 @@ impl KvCache<'_> {
 
 /// [`KvCache::finish`] of the keys or of the values.
 fn finish(largest: &mut [u8], scales: &[u8], (seq_len, position, count): (usize, usize, usize)) {
+    let seq_len = seq_len.max(1);
     for newer in position..position + count {
         for (largest, &scale) in largest.iter_mut().zip(scales.iter().skip(newer).step_by(seq_len)) {
             *largest = scale.max(*largest);

@@ -169,8 +169,15 @@ impl<'m> Model<'m> {
 
     /// The names of a classifier's classes, in their order; none of another model.
     pub fn labels(&self) -> impl Iterator<Item = &'m str> + use<'m> {
-        let lines = self.metadata().lines().filter_map(|line| line.strip_prefix(LABEL));
-        lines.take(self.config().n_classes)
+        let mut rest = self.metadata();
+        // `str::lines` is linked with code for panics.
+        let lines = core::iter::from_fn(move || {
+            let end = rest.bytes().position(|byte| byte == b'\n').unwrap_or(rest.len());
+            let (line, after) = rest.split_at_checked(end).filter(|_| !rest.is_empty())?;
+            rest = after.get(1..).unwrap_or_default();
+            Some(line.strip_suffix('\r').unwrap_or(line))
+        });
+        lines.filter_map(|line| line.strip_prefix(LABEL)).take(self.config().n_classes)
     }
 
     /// Fraction bits of the residual stream, of all matrix outputs and of the logits.

@@ -180,7 +180,9 @@ impl<'a> Scores<'a> {
                 // the window has room for as many tokens as are looked at
                 let _ = penalised.push((*token, penalise(value, penalty)));
                 for place in (at + 1..penalised.len()).rev() {
-                    penalised.swap(place - 1, place);
+                    if let Some([before, after]) = penalised.get_mut(place - 1..place + 1) {
+                        core::mem::swap(before, after);
+                    }
                 }
             }
         }

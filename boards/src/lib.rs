@@ -35,6 +35,32 @@ pub struct Board {
     pub note: String,
 }
 
+impl Board {
+    /// The linker's script with the machine's memory.
+    pub fn memory_x(&self) -> String {
+        let Self { flash, ram, .. } = self;
+        let mut script = format!(
+            "MEMORY {{\n  FLASH : ORIGIN = {:#010x}, LENGTH = {}K\n  RAM : ORIGIN = {:#010x}, LENGTH = {}K\n}}\n",
+            flash.origin, flash.kib, ram.origin, ram.kib
+        );
+        if self.target.starts_with("riscv") {
+            for (region, memory) in [
+                ("TEXT", "FLASH"),
+                ("RODATA", "FLASH"),
+                ("DATA", "RAM"),
+                ("BSS", "RAM"),
+                ("HEAP", "RAM"),
+                ("STACK", "RAM"),
+            ] {
+                script += &format!("REGION_ALIAS(\"REGION_{region}\", {memory});\n");
+            }
+            // Nothing unwinds; Cortex-M's linker script knows that by itself.
+            script += "SECTIONS { /DISCARD/ : { *(.eh_frame .eh_frame.*) } }\n";
+        }
+        script
+    }
+}
+
 /// How QEMU emulates a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let board = board(&env::var("TARGET")?)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("memory.x"), memory_x(board))?;
+    fs::write(out.join("memory.x"), board.memory_x())?;
     fs::write(out.join("constants.rs"), constants(board))?;
     println!("cargo:rustc-link-search={}", out.display());
     Ok(())
@@ -27,29 +27,6 @@ fn board(target: &str) -> Result<&'static Board, Box<dyn Error>> {
         return Err(format!("{name} needs --target {}, not {target}", board.target).into());
     }
     Ok(board)
-}
-
-fn memory_x(board: &Board) -> String {
-    let Board { flash, ram, .. } = board;
-    let mut script = format!(
-        "MEMORY {{\n  FLASH : ORIGIN = {:#010x}, LENGTH = {}K\n  RAM : ORIGIN = {:#010x}, LENGTH = {}K\n}}\n",
-        flash.origin, flash.kib, ram.origin, ram.kib
-    );
-    if board.target.starts_with("riscv") {
-        for (region, memory) in [
-            ("TEXT", "FLASH"),
-            ("RODATA", "FLASH"),
-            ("DATA", "RAM"),
-            ("BSS", "RAM"),
-            ("HEAP", "RAM"),
-            ("STACK", "RAM"),
-        ] {
-            script += &format!("REGION_ALIAS(\"REGION_{region}\", {memory});\n");
-        }
-        // Nothing unwinds; Cortex-M's linker script knows that by itself.
-        script += "SECTIONS { /DISCARD/ : { *(.eh_frame .eh_frame.*) } }\n";
-    }
-    script
 }
 
 fn constants(board: &Board) -> String {

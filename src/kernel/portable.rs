@@ -84,7 +84,7 @@ fn singles(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
     for (row, y) in rows(weights, stride, x.len()).zip(y) {
         let mut sum = 0;
         for (&w, &x) in row.iter().zip(x) {
-            add(&mut sum, w, x);
+            add_product(&mut sum, w, x);
         }
         *y = sum;
     }
@@ -93,14 +93,14 @@ fn singles(weights: &[i8], stride: usize, x: &[i16], y: &mut [i32]) {
 /// Adds four products.
 #[inline(always)]
 fn add4(sum: &mut i32, w: &[i8; 4], x: &[i16; 4]) {
-    add(sum, w[0], x[0]);
-    add(sum, w[1], x[1]);
-    add(sum, w[2], x[2]);
-    add(sum, w[3], x[3]);
+    add_product(sum, w[0], x[0]);
+    add_product(sum, w[1], x[1]);
+    add_product(sum, w[2], x[2]);
+    add_product(sum, w[3], x[3]);
 }
 
 /// Adds a product.
 #[inline(always)]
-fn add(sum: &mut i32, w: i8, x: i16) {
+fn add_product(sum: &mut i32, w: i8, x: i16) {
     *sum = sum.wrapping_add(i32::from(w) * i32::from(x));
 }

@@ -5,6 +5,7 @@
 //! of the next four rows. The two layouts differ only in which bytes hold weight + 128 instead of the weight, so one
 //! XOR a word makes either into signed bytes.
 
+use crate::chunks::chunks;
 use crate::shift::keep_rolled;
 
 /// Every byte holds weight + 128: the layout for cores without DSP instructions.
@@ -79,7 +80,7 @@ fn product<const OFFSETS: u32>(tiles: &[u32], columns: usize, operand: &[u32], y
         return;
     };
     let x = operand.as_chunks::<2>().0;
-    for (block, y) in tiles.as_chunks::<4>().0.chunks_exact(x.len()).zip(y.chunks_mut(4)) {
+    for (block, y) in chunks(tiles.as_chunks::<4>().0, x.len()).zip(y.chunks_mut(4)) {
         let mut sums = [0; 4];
         for (tile, x) in block.iter().zip(x) {
             let x = x.map(|pair| [i32::from(pair as i16), (pair as i32) >> 16]);

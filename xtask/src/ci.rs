@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::{
+    certify,
     command::{call, cargo, succeeds},
     firmware, setup, test,
 };
 
-/// Checks formatting, lints, documentation and licences, then runs every test
+/// Checks formatting, lints, documentation, licences and the certificate, then runs every test
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -35,6 +36,10 @@ impl Args {
             )?;
         }
         licences()?;
+        let certified = certify::Args::default().run()?;
+        if certified != ExitCode::SUCCESS {
+            return Ok(certified);
+        }
         test::Args::default().run()
     }
 }

@@ -7,6 +7,7 @@ use clap::Parser;
 
 mod bench;
 mod bless;
+mod certify;
 mod ci;
 mod cli;
 mod command;
@@ -37,6 +38,7 @@ enum Command {
     Bench(bench::Args),
     BenchTraining(training::Args),
     Machines(machines::Args),
+    Certify(certify::Args),
     Ci(ci::Args),
     #[command(hide = true)]
     QemuRun(runner::Args),
@@ -54,6 +56,7 @@ impl Command {
             Self::Bench(args) => args.run(),
             Self::BenchTraining(args) => args.run(),
             Self::Machines(args) => args.run().map(done),
+            Self::Certify(args) => args.run(),
             Self::Ci(args) => args.run(),
             Self::QemuRun(args) => args.run(),
         }

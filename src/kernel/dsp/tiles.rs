@@ -186,7 +186,10 @@ const BATCH: usize = 16;
 #[inline(never)]
 fn add_parts(tiles: &[u32], columns: usize, operand: &[u32], y: &mut [i32]) {
     let block = 4 * columns.div_ceil(4);
-    for (tiles, y) in tiles.chunks(block.saturating_mul(BATCH)).zip(y.chunks_mut(4 * BATCH)) {
+    if block == 0 {
+        return;
+    }
+    for (tiles, y) in tiles.chunks(block.saturating_mul(BATCH).max(1)).zip(y.chunks_mut(4 * BATCH)) {
         let blocks = (tiles.len() / block).min(y.len().div_ceil(4));
         if blocks == 0 {
             return;

@@ -6,6 +6,7 @@
 //! vectors, therefore their operands are shuffled together first: for each group of four columns the first words of all
 //! three, then the second ones.
 
+use crate::chunks::{chunks, chunks_mut};
 use crate::format::InputWidth;
 use crate::kernel::operand_len;
 use crate::shift::keep_rolled;
@@ -37,8 +38,8 @@ pub fn gather(
     else {
         return 0;
     };
-    let each = operands.chunks_exact(TOGETHER * operand_len(columns));
-    for (three, words) in each.zip(words.chunks_exact_mut(columns / 4)) {
+    let each = chunks(operands, TOGETHER * operand_len(columns));
+    for (three, words) in each.zip(chunks_mut(words, columns / 4)) {
         let [a, b, c] = [0, 1, 2].map(|i| pairs(three, columns, i));
         for (((words, a), b), c) in words.iter_mut().zip(a).zip(b).zip(c) {
             *words = [a[0], b[0], c[0], a[1], b[1], c[1]];
@@ -82,8 +83,8 @@ pub fn gathered(
         return;
     }
     let rows_there = rows.min(tiles.len() / (4 * groups) * 4);
-    let three = words.chunks_exact(TOGETHER * 2 * groups).zip(y.chunks_exact_mut(TOGETHER * rows));
-    for ((words, y), operands) in three.zip(operands.chunks_exact(TOGETHER * operand_len(columns))) {
+    let three = chunks(words, TOGETHER * 2 * groups).zip(chunks_mut(y, TOGETHER * rows));
+    for ((words, y), operands) in three.zip(chunks(operands, TOGETHER * operand_len(columns))) {
         let starts = [0, 1, 2].map(|i| operands.get(i * operand_len(columns)).copied().unwrap_or(0));
         let multiply = |tiles: &[u32], y: &mut [i32], pairs, rows: usize| {
             let rest = Rest { starts, pairs, row_bytes: 4 * rows };

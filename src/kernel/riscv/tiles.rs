@@ -19,6 +19,7 @@
 //! A step is four tiles below each other: what their inputs cost, 16 rows share. The last blocks of four rows, if they are
 //! fewer than four, are computed along with some before them.
 
+use crate::chunks::chunks;
 use crate::format::InputWidth;
 use crate::kernel::offset_bytes::{self, Blocks, in_blocks};
 use core::{arch::naked_asm, slice};
@@ -83,7 +84,7 @@ pub fn tiles(tiles: &[u32], columns: usize, operand: &[u32], width: InputWidth, 
         match sums.last_chunk_mut() {
             Some(last) => product.meet(tiles.get(before..).unwrap_or_default(), slice::from_mut(last)),
             None => {
-                for (sums, tiles) in sums.iter_mut().zip(tiles.chunks_exact(groups * 4)) {
+                for (sums, tiles) in sums.iter_mut().zip(chunks(tiles, groups * 4)) {
                     *sums = product.single(tiles);
                 }
             }
