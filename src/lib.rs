@@ -61,6 +61,7 @@
 
 mod activation;
 mod attention;
+pub mod audio;
 #[cfg(any(test, feature = "selftest"))]
 #[doc(hidden)]
 pub mod bench;
