@@ -72,7 +72,7 @@ fn noise(len: usize, amplitude: i32) -> Vec<i16> {
         x ^= x << 13;
         x ^= x >> 17;
         x ^= x << 5;
-        (x.cast_signed() >> 16) * amplitude >> 15
+        ((x.cast_signed() >> 16) * amplitude) >> 15
     };
     (0..len).map(|_| next() as i16).collect()
 }

@@ -27,7 +27,7 @@ pub fn voice() -> impl Iterator<Item = i16> {
         let pulse = if n % 123 == 0 { 20_000 } else { 0 };
         low += (high >> 2) - (low >> 6);
         high += noise + pulse - (low >> 2) - (high >> 3);
-        let loud = i64::from(high) * i64::from((n - 1000).max(0)) >> 11;
+        let loud = (i64::from(high) * i64::from((n - 1000).max(0))) >> 11;
         loud.clamp(-32768, 32767) as i16
     })
 }
