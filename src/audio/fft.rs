@@ -32,7 +32,8 @@ pub fn transform(values: &mut [Complex], roots: &[Complex]) {
     }
     let mut half = 4;
     while half < values.len() {
-        let stride = roots.len() / half;
+        // Never 0, which the compiler cannot know.
+        let stride = (roots.len() / half).max(1);
         for block in values.chunks_exact_mut(2 * half) {
             let (low, high) = block.split_at_mut_checked(half).unwrap_or_default();
             for ((a, b), &root) in low.iter_mut().zip(high).zip(roots.iter().step_by(stride)) {
