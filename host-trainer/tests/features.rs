@@ -123,9 +123,9 @@ fn features_are_the_keyword_transformers() {
     let (_, wanted) = array(&reference["mfcc.npy"]);
     let steps_file = fs::read(test.join("mfcc_scale_f32.npy")).unwrap();
     let (_, steps) = array(&steps_file);
-    // The first four are recordings with 16 bits. The others were made of them in f32 and are rounded here, which is a difference
-    // of its own.
-    for (clips, most, most_rms) in [(0..4, 0.1, 0.01), (4..10, 1.0, 0.1)] {
+    // The first four are recordings with 16 bits. The others were made in f32 and are rounded here, which is a difference of
+    // its own. It is all there is of clip 10 far from its frequency: a chirp, in f32 too clean for 16 bits.
+    for (clips, most, most_rms) in [(0..4, 0.1, 0.01), (4..10, 1.0, 0.1), (11..12, 0.1, 0.01)] {
         let (mut worst, mut squares, mut count) = (0f64, 0f64, 0);
         for clip in clips.clone() {
             let samples: Vec<i16> =
