@@ -37,7 +37,8 @@
 //! way from embedding to logits, to be read from top to bottom; each layer reads the residual stream through
 //! a norm (`norm.rs`), multiplies int8 or int4 matrices (`linear.rs`) and adds its result; `attention.rs` looks back
 //! through the cache (`cache.rs`). [`Sampler`] draws a token from the [`Logits`]; [`Utf8Stream`] puts its bytes
-//! together to text. Where the head was trained to tell classes apart, [`Classifier`] says which one a text belongs to. [`format`](mod@format) describes the file, [`kernel`] has the inner loops, chosen for the
+//! together to text. Where the head was trained to tell classes apart, [`Classifier`] says which one a text belongs to. [`audio`] makes
+//! features of sound, for models of sound. [`format`](mod@format) describes the file, [`kernel`] has the inner loops, chosen for the
 //! processor while the crate is built.
 //!
 //! Attention computes in use what it computed in training, one position at a time (matrices take a few at once). Dropout was a matter of
@@ -61,6 +62,7 @@
 
 mod activation;
 mod attention;
+pub mod audio;
 #[cfg(any(test, feature = "selftest"))]
 #[doc(hidden)]
 pub mod bench;

@@ -1,6 +1,7 @@
 //! The host side of thumbformer: everything that happens before the model file.
 
 pub mod answers;
+pub mod audio;
 pub mod bpe;
 pub mod characters;
 pub mod chart;

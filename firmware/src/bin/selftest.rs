@@ -3,13 +3,14 @@
 #![no_main]
 
 use board::Board;
-use thumbformer::kernel;
+use thumbformer::{audio, kernel};
 
 #[board::entry]
 fn main() -> ! {
     let _board = Board::take();
     instructions_are_counted();
     kernels_compute_what_the_reference_does();
+    features_are_the_same_everywhere();
     board::exit(true)
 }
 
@@ -36,5 +37,24 @@ fn kernels_compute_what_the_reference_does() {
     match kernel::selftest() {
         Ok(products) => defmt::info!("{=str} and others: {} products", kernel::NAME, products),
         Err(failure) => panic!("{failure:?}"),
+    }
+}
+
+/// The front ends compute here what they compute on the host; says what a second of sound takes.
+#[inline(never)]
+fn features_are_the_same_everywhere() {
+    let mut counted = [(0, 0); 2];
+    let result = audio::selftest(|spec, work| {
+        let ((), instructions) = board::measure(work);
+        if let Some((rate, all)) = counted.get_mut(usize::from(spec.rate == 8000)) {
+            (*rate, *all) = (spec.rate, *all + instructions);
+        }
+    });
+    if let Err(failure) = result {
+        panic!("{failure:?}");
+    }
+    for (rate, all) in counted {
+        let second = all * u64::from(rate) / audio::VOICE_LEN as u64;
+        defmt::info!("features of a second at {} Hz: {} instructions", rate, second);
     }
 }

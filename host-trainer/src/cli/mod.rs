@@ -3,6 +3,7 @@
 mod data;
 mod eval;
 mod export;
+mod features;
 mod finetune;
 mod import;
 mod inspect;
@@ -41,6 +42,7 @@ enum Command {
     Sweep(sweep::Args),
     Eval(eval::Args),
     Export(export::Args),
+    Features(features::Args),
     #[command(subcommand)]
     Import(import::Source),
     Run(run::Args),
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(args) => args.run().map(done),
         Command::Eval(args) => args.run().map(done),
         Command::Export(args) => args.run().map(done),
+        Command::Features(args) => args.run().map(done),
         Command::Import(source) => source.run().map(done),
         Command::Run(args) => args.run().map(done),
         Command::Inspect(args) => args.run().map(done),

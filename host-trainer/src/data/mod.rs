@@ -7,6 +7,7 @@ pub mod rows;
 pub mod summary;
 mod token_file;
 mod tokenize;
+pub mod wav;
 pub mod windows;
 
 pub use map::Map;

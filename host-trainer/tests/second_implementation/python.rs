@@ -3,6 +3,7 @@
 use super::common::{self, Folder, text};
 use super::narrow;
 use super::random_models::{self, Random, Style, any_config, file};
+use host_trainer::audio::Name;
 use host_trainer::device::{Memory, ModelFile};
 use host_trainer::export::{Options, Target, Weights, export};
 use host_trainer::import::{llama2c, llama2c_tokenizer};
@@ -251,4 +252,28 @@ fn python_refuses_the_same_files() {
     // Most of these bits matter, and not all.
     let [read, refused] = refused_of_both;
     assert!(read > 500 && refused > 5000, "{read} read, {refused} refused");
+}
+
+/// Noise that is loud, quiet and not there, and a square wave of full scale.
+#[test]
+#[ignore = "wants a python3; cargo xtask test runs it where that is installed"]
+fn features_are_the_same() {
+    let mut random = Random(1);
+    let mut noise = |most: i64| (0..700).map(|_| random.of(-most - 1..=most) as i16).collect::<Vec<_>>();
+    let square = (0..700).map(|n| if n / 19 % 2 == 0 { i16::MIN } else { i16::MAX }).collect();
+    let sounds = [noise(32_767), noise(900), noise(1), vec![0; 700], square];
+    let (mut input, mut expected) = (String::new(), Vec::new());
+    for (name, front) in [("kwt", Name::Kwt), ("voice-8k", Name::Voice8k)] {
+        for sound in &sounds {
+            let words: Vec<String> = sound.iter().map(i16::to_string).collect();
+            input += &format!("{name} {}\n", words.join(" "));
+            let features = front.features(sound).unwrap();
+            let integers: Vec<i32> = features.iter().map(|feature| (feature * 4096.0) as i32).collect();
+            let mut digest = Digest::new();
+            digest.update(&integers);
+            expected.push(digest.to_string());
+        }
+    }
+    let printed = python("features.py", &[], &input);
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
 }
